@@ -1,0 +1,52 @@
+"""Say things on the terminal: documents for machines, sentences for people, errors with their remedy.
+
+A command with `--json` prints one JSON document on standard output and nothing else there; what is said on the way goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from wardround.study.errors import WardroundError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+OK, NO, WRONG_USE = 0, 1, 2
+"""Exit codes: all is well; the answer is no; the command was used wrongly or evidence is missing."""
+
+WIDEST = 110
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def line(text: str, bold: bool = False) -> None:
+    """Print a line for people."""
+    typer.secho(text, bold=bold)
+
+
+def console() -> Console:
+    """Return a console for tables and headings, no wider than can be read."""
+    from rich.console import Console
+
+    plain = Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, width=min(plain.width, WIDEST))
+
+
+def complain(error: WardroundError, as_json: bool = False) -> None:
+    """Print an error and its remedy on standard error; with `--json` also a document of both.
+
+    Args:
+        error: what is wrong.
+        as_json: whether standard output belongs to a machine.
+    """
+    typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {error.message.rstrip()}", err=True)
+    typer.echo(f"{typer.style('What to do:', bold=True)} {error.remedy}", err=True)
+    if as_json:
+        document({"error": {"kind": type(error).__name__, "message": error.message.rstrip(), "remedy": error.remedy}})

@@ -1,0 +1,106 @@
+"""`wardround study`: write a study, check it, describe its file to an editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wardround.cli import say
+
+if TYPE_CHECKING:
+    from wardround.study.findings import FileRefused
+    from wardround.study.protocol import Protocol
+
+app = typer.Typer(help="Write a study, check it, describe its file to an editor.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")] = Path("study.toml"),
+    template: Annotated[str, typer.Option(help="Kind of question: binary or multiclass.")] = "binary",
+) -> None:
+    """Write a commented study file to start from."""
+    from wardround.study.protocol.templates import template as text_of
+
+    write_new(path, text_of(template))
+    say.line(f"Wrote {path}. Edit it, then run: wardround study check {path}")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The study file.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Check a study file and print the one-page summary that a data-protection officer reads.
+
+    Exits with 0 when the study can be run, with 1 when something is wrong with it: every finding is listed with line, key and remedy.
+    """
+    from wardround.simulation import load_study
+    from wardround.study.findings import FileRefused
+    from wardround.study.protocol.summary import summary
+
+    try:
+        protocol = load_study(file).protocol
+    except FileRefused as refused:
+        _print_findings(refused, json)
+        raise typer.Exit(say.NO) from None
+    parts, warnings = summary(protocol), _warnings(protocol)
+    if json:
+        page = [{"title": part.title, "lines": list(part.lines)} for part in parts]
+        say.document({"ok": True, "study": protocol.study, "digest": protocol.digest, "summary": page, "warnings": warnings, "findings": []})
+        return
+    from rich.padding import Padding
+
+    page_of = say.console()
+    for part in parts:
+        page_of.print(part.title, style="bold")
+        for line in part.lines:
+            page_of.print(Padding(line, (0, 0, 0, 2)))
+        page_of.print()
+    for warning in warnings:
+        say.line(f"Warning: {warning}", bold=True)
+    say.line(f"{file}: this study can be run.")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a study file, with the plugins installed here, for an editor to check against while you type."""
+    from wardround.study.protocol.schema import study_schema
+
+    say.document(study_schema())
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that must not exist yet.
+
+    Raises:
+        StoreError: it exists; choose another name.
+    """
+    from wardround.study.errors import StoreError
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise StoreError(f"{path} exists already.", "Name another file, or remove this one first.") from None
+
+
+def _print_findings(refused: FileRefused, json: bool) -> None:
+    if json:
+        found = [{"line": one.line, "key": one.key, "wrong": one.wrong, "remedy": one.remedy} for one in refused.findings]
+        say.document({"ok": False, "findings": found})
+        return
+    count = len(refused.findings)
+    say.line(f"{refused.name}: {'one thing is' if count == 1 else f'{count} things are'} wrong.", bold=True)
+    for one in refused.findings:
+        say.line(f"  {one.place('').removeprefix(', ') or 'the file'}: {one.wrong}")
+        say.line(f"      {one.remedy}")
+
+
+def _warnings(protocol: Protocol) -> list[str]:
+    from datetime import date
+
+    expires = protocol.parties.expires
+    return [f"the study expired on {expires.isoformat()}; no hospital will answer."] if expires and expires < date.today() else []

@@ -1,0 +1,42 @@
+"""Ask the sites, admit their answers, and name whoever is missing: what every combiner does first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from wardround.study.interfaces import Admit, Engine
+from wardround.study.task import Refusal, Task, Update
+
+Admitted = tuple[Update, Mapping[str, np.ndarray]]
+"""An update, and its integers."""
+
+
+def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float) -> Iterator[Admitted | Refusal]:
+    """Yield each site's admitted integers with the update they came in, or its refusal; each site once.
+
+    Args:
+        engine: carries tasks and answers.
+        tasks: one a site.
+        admit: holds an update against its task.
+        due: seconds until whoever has not answered counts as absent.
+    """
+    waiting = {task.digest: task for task in tasks}
+    engine.send(tasks)
+    for reply in engine.receive(due):
+        task = waiting.get(reply.task)
+        if task is None or task.site != reply.site:
+            continue  # a repeat, or an answer to another round: the first one stands
+        del waiting[reply.task]
+        if isinstance(reply, Refusal):
+            yield reply
+            continue
+        admitted = admit(task, reply)
+        if isinstance(admitted, Refusal):
+            yield admitted
+        else:
+            yield reply, admitted
+    for task in waiting.values():
+        remedy = "See that the site's node runs and reaches the coordinator; the study goes on while the quorum holds."
+        yield Refusal(task.digest, task.site, "deadline", f"no answer within {due:g} s", remedy, again=True)

@@ -1,0 +1,38 @@
+"""Add up answers as they come: the plain sum, in which the coordinator sees each site's update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wardround.combining.fixedpoint import decode
+from wardround.combining.gather import gather
+from wardround.study.interfaces import Admit, Collected, Combiner, Engine
+from wardround.study.task import Refusal, Short, Task, Total
+
+
+@dataclass(frozen=True)
+class Plain(Combiner):
+    """Sum integers in order of arrival; any order gives the same bits."""
+
+    def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
+        """Return the exact total over the admitted sites, or `Short`."""
+        body = tasks[0].body
+        assert body is not None
+        integers = {term.name: np.zeros(term.shape, dtype=np.int64) for term in body.layout}
+        receipts: list[str] = []
+        refusals: list[Refusal] = []
+        for reply in gather(engine, tasks, admit, due):
+            if isinstance(reply, Refusal):
+                refusals.append(reply)
+                continue
+            update, sent = reply
+            receipts.append(update.receipt.entry)
+            for name, value in sent.items():
+                integers[name] += value
+        if len(receipts) < quorum:
+            return Short(len(receipts), quorum), tuple(refusals)
+        sums = {term.name: decode(term, integers[term.name]) for term in body.layout}
+        return Total(body.layout, integers, sums, len(receipts), tuple(sorted(receipts))), tuple(refusals)

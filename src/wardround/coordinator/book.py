@@ -1,0 +1,141 @@
+"""Write down what the coordinator does, in the study log and the store, one transaction a round; and hold each update against its task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from wardround.combining.fixedpoint import OutOfBounds, unpack
+from wardround.coordinator import events
+from wardround.coordinator.store import Store
+from wardround.record.commitment import commit
+from wardround.record.entries import plain
+from wardround.record.envelope import CLOSING, UPDATE, check, sign
+from wardround.record.log import Log
+from wardround.study.canonical import digest_json
+from wardround.study.errors import VerificationError
+from wardround.study.protocol import Protocol
+from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task, Total, Update, layout_json
+
+
+class Book:
+    """Keep log and store of one study in step.
+
+    Args:
+        protocol: the signed plan.
+        store: the coordinator's database.
+        log: the study log, in the same database.
+        key: signs closings.
+        sites: public key of each site.
+        watch: is told what happens.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        store: Store,
+        log: Log,
+        key: Ed25519PrivateKey,
+        sites: Mapping[str, Ed25519PublicKey],
+        watch: events.Watch = events.nobody,
+    ) -> None:
+        """Open the book where the last whole round left it."""
+        self.protocol, self.store, self.log, self.watch = protocol, store, log, watch
+        self._key, self._sites = key, sites
+        self.closings = store.closings()
+        self.delivered = store.delivered()
+        self._bytes_up = 0
+        self._started = 0.0
+
+    def opened(self, state: State, tasks: Sequence[Task]) -> None:
+        """Note that a round is asked."""
+        task = tasks[0]
+        assert task.body is not None
+        self.store.put_layout(task.body.layout_digest, layout_json(task.body.layout))
+        turn = {"phase": task.phase, "round": task.round, "attempt": task.attempt}
+        digests = {"state": state.digest, "ask": task.ask, "layout": task.body.layout_digest, "roster": task.roster}
+        self.log.append("round_open", **turn, **digests, sites=len(tasks), due=int(task.due))
+        self._bytes_up, self._started = 0, time.perf_counter()
+        most = getattr(self.protocol.algorithm(task.phase).options, "rounds", None)
+        self.watch(events.RoundOpened(task.phase, task.round, most, task.attempt, len(tasks)))
+
+    def admit(self, task: Task, update: Update) -> Mapping[str, np.ndarray] | Refusal:
+        """Return the integers of an update that is signed, logged and within bounds; else a refusal that names the site."""
+        assert task.body is not None
+        receipt = update.receipt
+        turn = {"site": task.site, "phase": task.phase, "round": task.round, "attempt": task.attempt, "stage": task.stage}
+        committed = commit(bytes.fromhex(receipt.salt), update.body)
+        seen = {"commit": committed, "bytes": len(update.body), "entry": receipt.entry, "index": receipt.index}
+        where = {"kind": "sums", "task": task.digest, "layout": task.body.layout_digest, "head": [receipt.size, receipt.root]}
+        self.log.append("ingress", **turn, **seen, **where)
+        self._bytes_up += len(update.body)
+        try:
+            check(self._sites[task.site], UPDATE, update.signed_part(), update.signature)
+            if committed != receipt.commit:
+                raise OutOfBounds("the payload is not what the site committed to")
+            integers = unpack(task.body.layout, update.body)
+        except (OutOfBounds, VerificationError) as error:
+            reason = error.message if isinstance(error, VerificationError) else str(error)
+            remedy = "Look at this site's data and node; the study goes on while the quorum holds."
+            return Refusal(task.digest, task.site, "admit", plain(reason), remedy)
+        self.delivered[task.site] = len(self.closings)
+        self.store.put_delivered(task.site, len(self.closings))
+        self.watch(events.Answered(task.phase, task.round, task.site))
+        return integers
+
+    def refused(self, state: State, attempt: int, refusals: Sequence[Refusal]) -> None:
+        """Note who is not in the total, and why."""
+        for one in sorted(refusals, key=lambda refusal: refusal.site):
+            turn = {"phase": state.phase, "round": state.round, "attempt": attempt}
+            self.log.append("refusal", site=one.site, **turn, where=one.where, reason=plain(one.reason), remedy=plain(one.remedy))
+            self.watch(events.Refused(state.phase, state.round, one.site, one.where, one.reason, one.remedy))
+
+    def short(self, state: State, attempt: int, short: Short, refusals: Sequence[Refusal]) -> None:
+        """Close an attempt that missed its quorum; the same state is asked again."""
+        self.refused(state, attempt, refusals)
+        turn = {"phase": state.phase, "round": state.round, "attempt": attempt}
+        self.log.append("round_short", **turn, sites=short.sites, quorum=short.quorum)
+        self.store.put_state(state, attempt + 1)
+        self.store.commit()
+
+    def closed(self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int) -> None:
+        """Close a round: entries, closing, next state and history in one transaction."""
+        self.refused(state, attempt, refusals)
+        turn = {"phase": state.phase, "round": state.round, "attempt": attempt}
+        receipts = digest_json(list(total.receipts))
+        counts = {"sites": total.sites, "refused": len(refusals)}
+        self.log.append("round_close", **turn, total=total.digest, state=new.digest, receipts=receipts, **counts)
+        closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest)
+        closing = replace(closing, signature=sign(self._key, CLOSING, closing.signed_part()))
+        self.store.put_closing(len(self.closings), closing)
+        self.closings.append(closing)
+        value = _score(new, state.round)
+        seconds = time.perf_counter() - self._started
+        metric = self.protocol.evaluation.metrics[0]
+        traffic = {"bytes_up": self._bytes_up, "bytes_down": bytes_down, "seconds": seconds}
+        self.store.put_history({"phase": state.phase, "round": state.round, metric: value, **traffic})
+        self.watch(events.RoundClosed(state.phase, state.round, metric, value, seconds, total.sites))
+        if isinstance(new, Done):
+            self.finished(new)
+        else:
+            self.store.put_state(new)
+            self.store.commit()
+
+    def finished(self, done: Done) -> None:
+        """Note what a phase came to."""
+        self.log.append("phase_done", phase=done.phase, result=done.digest, rounds=done.round, stopped=done.stopped)
+        self.store.put_done(done)
+        self.store.commit()
+        self.watch(events.PhaseDone(done.phase, done.round, done.stopped))
+
+
+def _score(new: State | Done, round_: int) -> float | None:
+    """Return the validation score of a round, where the algorithm keeps `scores`; else None."""
+    scores = (new.results if isinstance(new, Done) else new.arrays).get("scores")
+    if scores is None or round_ >= len(scores) or np.isnan(scores[round_]):
+        return None
+    return float(scores[round_])

@@ -1,0 +1,112 @@
+"""Run a study: phase after phase, round after round. The loop that everything else serves, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wardround.coordinator.book import Book
+from wardround.study.arrays import Arrays
+from wardround.study.canonical import digest_json
+from wardround.study.errors import QuorumNotMet
+from wardround.study.interfaces import Algorithm, Combiner, Engine
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Ask, Done, RoundClosed, Short, State, Task
+
+
+@dataclass(frozen=True)
+class Step:
+    """Pair what is computed in a phase with how its answers are added."""
+
+    algorithm: Algorithm
+    combiner: Combiner
+
+
+def run_study(protocol: Protocol, steps: Sequence[Step], engine: Engine, book: Book, initial: Arrays) -> dict[str, Done]:
+    """Run every phase that is not done yet and return what each came to.
+
+    Args:
+        protocol: the signed plan.
+        steps: its phases, in order.
+        engine: reaches the sites.
+        book: log and store of the study.
+        initial: the parameters that stand in the protocol by digest.
+
+    Raises:
+        QuorumNotMet: too few sites answered a round, however often it was asked; the same command goes on later.
+    """
+    earlier = {"initial": Done("initial", 0, initial)}
+    for step in steps:
+        name = step.algorithm.phase
+        done = book.store.done(name)
+        if done is None:
+            kept = book.store.state(name)
+            public = Stream.public(protocol.evaluation.seed).child("phase", name)
+            begun = kept[0] if kept else step.algorithm.begin(protocol, earlier, public)
+            done = run_phase(step, protocol, engine, book, begun, kept[1] if kept else 0)
+        earlier[name] = done
+    engine.send(closing_tasks(protocol, engine, book))
+    book.store.commit()
+    return earlier
+
+
+def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state: State | Done, attempt: int = 0) -> Done:
+    """Ask, add, advance, until the phase is done; who is absent is named, and too few answers are asked again."""
+    if isinstance(state, Done):
+        book.finished(state)
+    while not isinstance(state, Done):
+        ask = step.algorithm.ask(state)
+        tasks = plan(protocol, engine, book, state, attempt, ask)
+        book.opened(state, tasks)
+        total, refusals = step.combiner.collect(engine, tasks, book.admit, protocol.rounds.quorum, protocol.rounds.due_seconds)
+        if isinstance(total, Short):
+            book.short(state, attempt, total, refusals)
+            attempt += 1
+            done = None if any(refusal.again for refusal in refusals) else step.algorithm.cut_short(state)
+            if done is None:
+                give_up(protocol, state, attempt, total)
+                continue
+            book.finished(done)
+            return done
+        new = step.algorithm.advance(state, total)
+        book.closed(state, attempt, new, total, refusals, len(ask.wire) * len(tasks))
+        state, attempt = new, 0
+    return state
+
+
+def plan(protocol: Protocol, engine: Engine, book: Book, state: State, attempt: int, ask: Ask) -> list[Task]:
+    """Return one task a site; each carries every closing that the site has not seen yet."""
+    sites = engine.sites()
+    due, roster, head = protocol.rounds.due_seconds, digest_json(list(sites)), book.log.head
+    turn = (protocol.study, protocol.digest, state.phase, state.round, attempt)
+    return [Task(*turn, "answer", site, due, ask.digest, roster, head, unseen(book, site), ask) for site in sites]
+
+
+def unseen(book: Book, site: str) -> tuple[RoundClosed, ...]:
+    """Return the closings since a site's last answer."""
+    return tuple(book.closings[book.delivered.get(site, 0) :])
+
+
+def closing_tasks(protocol: Protocol, engine: Engine, book: Book) -> list[Task]:
+    """Return the tasks that end a study: they bring the last closings and ask nothing."""
+    sites = engine.sites()
+    roster, nothing = digest_json(list(sites)), digest_json(None)
+    last = book.closings[-1] if book.closings else None
+    phase, round_ = (last.phase, last.round) if last else ("", 0)
+    head = book.log.head
+    return [
+        Task(protocol.study, protocol.digest, phase, round_, 0, "close", site, 0.0, nothing, roster, head, unseen(book, site))
+        for site in sites
+    ]
+
+
+def give_up(protocol: Protocol, state: State, attempt: int, short: Short) -> None:
+    """End the study when a round has been asked often enough.
+
+    Raises:
+        QuorumNotMet: it has; who was absent and why stands in the record.
+    """
+    if attempt % protocol.rounds.attempts == 0:
+        message = f"Round {state.round} of {state.phase} had {short.sites} of {short.quorum} sites, {protocol.rounds.attempts} times."
+        raise QuorumNotMet(message, "See to the sites named above, then run the same command: the study goes on from this round.")

@@ -1,0 +1,145 @@
+"""Say what a check of a site's data found: counts and sentences, never a value, and never a count below ten.
+
+The report stays at the site until a person shows it to somebody, so its text form is what may be shown: counts under ten read "<10".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from wardround.study.errors import DataError
+
+SMALL = 10
+_LEVELS = ("error", "warning", "note")
+
+
+def shown(count: int) -> str:
+    """Return a count as it may be shown.
+
+    Example:
+        >>> shown(0), shown(3), shown(10)
+        ('0', '<10', '10')
+    """
+    return f"<{SMALL}" if 0 < count < SMALL else str(count)
+
+
+@dataclass(frozen=True)
+class DataFinding:
+    """Name one thing that a check found.
+
+    Attributes:
+        level: "error" (the site cannot take part so), "warning" (it can, with consequences) or "note".
+        field: of the contract; "" for the site as a whole.
+        count: how many rows or patients it concerns, exactly; None when it is no count. For the hospital's own eyes.
+        sentence: what was found; holds small counts as "<10" only.
+        remedy: what to do.
+    """
+
+    level: Literal["error", "warning", "note"]
+    field: str
+    count: int | None
+    sentence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return sentence and remedy on one line."""
+        return f"{self.sentence} {self.remedy}".strip()
+
+
+class Found:
+    """Collect findings while a check goes on."""
+
+    def __init__(self) -> None:
+        self._all: list[DataFinding] = []
+
+    def error(self, field: str, sentence: str, remedy: str, count: int | None = None) -> None:
+        """Add what stops the site; see `DataFinding`."""
+        self._all.append(DataFinding("error", field, count, sentence, remedy))
+
+    def warn(self, field: str, sentence: str, remedy: str, count: int | None = None) -> None:
+        """Add what does not stop the site; see `DataFinding`."""
+        self._all.append(DataFinding("warning", field, count, sentence, remedy))
+
+    def listed(self) -> tuple[DataFinding, ...]:
+        """Return what was found, errors first."""
+        return tuple(sorted(self._all, key=lambda finding: _LEVELS.index(finding.level)))
+
+
+@dataclass(frozen=True)
+class FieldSummary:
+    """Describe one field at one site, safely.
+
+    Attributes:
+        name: of the field.
+        unit: of a number; None for a code.
+        missing: how many rows lack it.
+        mean: of a number, in the contract's unit; None for a code, or where fewer than ten rows have it.
+        sd: its standard deviation; None like `mean`.
+        codes: rows by code; None for a number.
+    """
+
+    name: str
+    unit: str | None
+    missing: int
+    mean: float | None = None
+    sd: float | None = None
+    codes: Mapping[str, int] | None = None
+
+    def __str__(self) -> str:
+        """Return one line, small counts suppressed."""
+        parts = [f"{code}: {shown(count)}" for code, count in (self.codes or {}).items()]
+        if self.mean is not None and self.sd is not None:
+            parts.append(f"mean {self.mean:.3g} {self.unit}, sd {self.sd:.2g}")
+        return f"{self.name}: {', '.join([*parts, f'missing {shown(self.missing)}'])}"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Hold all that a check of one site found.
+
+    Attributes:
+        site: its name.
+        rows: how many rows were read.
+        patients: patients by part (train, validation, test); empty when the check could not tell.
+        findings: errors first, then warnings, then notes.
+        fields: a summary of each field that could be read.
+    """
+
+    site: str
+    rows: int
+    patients: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[DataFinding, ...] = ()
+    fields: tuple[FieldSummary, ...] = ()
+
+    @property
+    def errors(self) -> tuple[DataFinding, ...]:
+        """Return the findings that stop the site."""
+        return tuple(finding for finding in self.findings if finding.level == "error")
+
+    def error(self) -> DataError:
+        """Return one error that lists every finding that stops the site."""
+        errors = self.errors
+        if len(errors) == 1:
+            return DataError(f"Site {self.site}: {errors[0].sentence}", errors[0].remedy)
+        listed = "\n".join(f"  {finding}" for finding in errors)
+        message = f"Site {self.site}: {len(errors)} things keep its data from meeting the contract.\n{listed}\n"
+        return DataError(message, "Correct them and check again.")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the report as JSON values, small counts suppressed."""
+        return {
+            "site": self.site,
+            "rows": shown(self.rows),
+            "patients": {role: shown(count) for role, count in self.patients.items()},
+            "findings": [{"level": one.level, "field": one.field, "sentence": one.sentence, "remedy": one.remedy} for one in self.findings],
+            "fields": [str(one) for one in self.fields],
+        }
+
+    def __str__(self) -> str:
+        """Return the report as text, small counts suppressed."""
+        patients = ", ".join(f"{shown(count)} {role}" for role, count in self.patients.items())
+        head = f"{self.site}: {shown(self.rows)} rows" + (f"; patients: {patients}" if patients else "")
+        found = [f"  {finding.level}: {finding}" for finding in self.findings]
+        return "\n".join([head, *found, *(f"  {one}" for one in self.fields)])

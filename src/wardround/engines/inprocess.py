@@ -1,0 +1,118 @@
+"""Run all sites on this machine: the default engine, for simulation, rehearsal and teaching.
+
+The gate is the same code as in a hospital; only the way between coordinator and sites is a function call. Answers are worked out one
+after the other, or by worker processes, and are the same bits either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wardround.engines.workers import Job, Pool
+from wardround.site.accept import Work, accept
+from wardround.site.node import Site
+from wardround.site.release import release, send
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.errors import WardroundError
+from wardround.study.interfaces import Engine
+from wardround.study.protocol import Protocol
+from wardround.study.task import Answer, Refusal, SiteWork, Task, Update
+
+Reply = tuple[Answer, Arrays | None] | Refusal
+
+
+@dataclass(frozen=True)
+class Place:
+    """Hold one simulated hospital: its gate, its snapshot in memory, and where the snapshot lies."""
+
+    site: Site
+    data: Dataset
+    snapshot: Path
+
+
+class InProcess(Engine):
+    """Carry tasks by function call.
+
+    Args:
+        protocol: the signed plan.
+        places: the simulated hospitals, by name.
+        workers: processes that work out answers; 0 for none.
+    """
+
+    def __init__(self, protocol: Protocol, places: Mapping[str, Place], workers: int = 0) -> None:
+        """Take in the sites; start worker processes if asked for."""
+        self._protocol = protocol
+        self._places = dict(places)
+        self._ready: list[Update | Refusal] = []
+        self._work: list[Work] = []
+        self._pool = Pool(workers, protocol, {name: place.snapshot for name, place in places.items()}) if workers else None
+
+    def sites(self) -> tuple[str, ...]:
+        """Return the names of the sites, sorted."""
+        return tuple(sorted(self._places))
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Let each site's gate accept or refuse its task."""
+        for task in tasks:
+            site = self._places[task.site].site
+            accepted = accept(site, task)
+            if isinstance(accepted, Refusal):
+                self._ready.append(accepted)
+            elif accepted is not None and accepted.again is not None:
+                self._ready.append(send(site, accepted, *accepted.again))
+            elif accepted is not None:
+                self._work.append(accepted)
+
+    def receive(self, due: float) -> Iterator[Update | Refusal]:
+        """Work out what was accepted, and let each answer out through its site's gate."""
+        ready, self._ready = self._ready, []
+        work, self._work = self._work, []
+        yield from ready
+        if not work:
+            return
+        answers = self._here(work) if self._pool is None else self._pool.run([self._job(one) for one in work], due)
+        for number, reply in answers:
+            site = self._places[work[number].task.site].site
+            if isinstance(reply, Refusal):
+                yield site.refuse(work[number].task, "answer", reply.reason, reply.remedy)
+            else:
+                yield release(site, work[number], *reply)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _job(self, work: Work) -> Job:
+        return Job(work.task.site, work.task.phase, work.ask, self._places[work.task.site].site.state.mine(), work.rng)
+
+    def _here(self, work: Sequence[Work]) -> Iterator[tuple[int, Reply]]:
+        """Answer in this process, site by site; what fails at one site is that site's refusal."""
+        algorithm, ask = self._protocol.algorithm(work[0].task.phase), work[0].ask
+        one_by_one = [SiteWork(self._places[one.task.site].data, self._places[one.task.site].site.state.mine(), one.rng) for one in work]
+        done = 0
+        while done < len(work):
+            try:
+                for reply in algorithm.answer_many(ask, one_by_one[done:]):
+                    yield done, reply
+                    done += 1
+            except WardroundError as error:
+                yield done, Refusal("", work[done].task.site, "answer", error.message, error.remedy)
+                done += 1
+            except Exception as error:
+                if self._protocol.unregistered:
+                    raise  # a researcher's own code: the traceback is what helps
+                yield (
+                    done,
+                    Refusal(
+                        "",
+                        work[done].task.site,
+                        "answer",
+                        f"the worker failed ({type(error).__name__})",
+                        "Report this with the command that led here.",
+                    ),
+                )
+                done += 1

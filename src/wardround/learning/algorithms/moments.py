@@ -1,0 +1,70 @@
+"""Learn the mean and deviation of every input over all sites' training patients, in one round.
+
+Sites send, for each input, how many values they have, their sum and their sum of squares. Values are centred and scaled by the contract's
+range first and travel in 64 bits with a limit per input: 32 bits, or one limit for all, lose small deviations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from wardround.learning.inputs import input_names, scaled_rows
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.interfaces import Algorithm
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Answer, Ask, Done, State, Term, Total
+
+SMALLEST = 1e-6  # a column that varies less than this, relative to the contract's range, is left as it is
+
+
+@dataclass(frozen=True)
+class Moments(Algorithm):
+    """Give `mean` and `deviation` of each input, float64 [F], in units of half the contract's range."""
+
+    def leaves(self) -> tuple[int, str]:
+        """Return one answer: counts, sums and sums of squares."""
+        return 1, "for each input: how many values are known, their sum and their sum of squares, over training rows"
+
+    def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
+        """Return the only state there is."""
+        return State(self.phase, 0, {})
+
+    def ask(self, state: State) -> Ask:
+        """Ask for count, sum and sum of squares of each input."""
+        inputs = len(input_names(self.protocol.contract))
+        bounds = self.protocol.bounds
+        reach = np.full(inputs, float(bounds.examples))
+        return Ask(
+            {},
+            (
+                Term.count("present", (inputs,), bounds.examples, bounds.sites),
+                Term.sized("sum", (inputs,), reach, bounds.sites, bits=64),
+                Term.sized("squares", (inputs,), reach, bounds.sites, bits=64),
+            ),
+        )
+
+    def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
+        """Return this site's sums over its training rows, and keep its own mean and deviation."""
+        z = scaled_rows(self.protocol.contract, data)[data.rows("train")]
+        known = ~np.isnan(z)
+        filled = np.where(known, z, 0.0)
+        sums = {"present": np.sum(known, axis=0), "sum": np.sum(filled, axis=0), "squares": np.sum(filled * filled, axis=0)}
+        return Answer(sums), mean_and_deviation(sums)
+
+    def advance(self, state: State, total: Total) -> Done:
+        """Return mean and deviation over all sites."""
+        return Done(self.phase, 1, mean_and_deviation(total.sums))
+
+
+def mean_and_deviation(sums: Arrays) -> dict[str, np.ndarray]:
+    """Return `mean` and `deviation` of each input from count, sum and sum of squares; 0 and 1 where nothing is known or nothing varies."""
+    present = np.where(sums["present"] > 0, sums["present"], 1).astype(np.float64)
+    mean = sums["sum"] / present
+    variance = np.maximum(sums["squares"] / present - mean * mean, 0.0)
+    deviation = np.sqrt(variance)
+    return {"mean": mean, "deviation": np.where(deviation > SMALLEST, deviation, 1.0)}

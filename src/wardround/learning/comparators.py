@@ -1,0 +1,92 @@
+"""Train and test what only a simulation can have.
+
+The pooled model, the ensemble of all local models, and the best single site's model everywhere see the data of all sites at once. So they are no
+phases, leave no message and stand in no record; a federation of hospitals has none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from wardround.learning.algorithms.evaluate import Scorer, bootstrap_weights, judged, phase_of_kind, scorer
+from wardround.learning.algorithms.local import training_phase
+from wardround.learning.algorithms.tuned import grid
+from wardround.learning.fit import Rows, fit
+from wardround.learning.inputs import input_names, no_norm
+from wardround.learning.rows import inputs_and_targets, moments_phase
+from wardround.study.arrays import Arrays, under
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Done, SiteWork
+
+Sums = dict[str, dict[str, np.ndarray]]
+"""By site: what `judged` returns."""
+
+
+def compare(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[str, Done]) -> dict[str, Sums]:
+    """Return, by comparator and site, the sums on the very same rows and bootstrap weights as in the evaluation phase.
+
+    Args:
+        protocol: says which comparators are wanted.
+        work: by site: its snapshot, what it kept, and the private stream of the evaluation's ask.
+        earlier: results of the phases.
+    """
+    wanted = protocol.evaluation.compare
+    weights = {site: bootstrap_weights(one.data, protocol.evaluation.replicates, one.rng) for site, one in work.items()}
+
+    def everywhere(scores: Mapping[str, Scorer]) -> Sums:
+        return {site: judged(protocol, scores[site], work[site].data, weights[site]) for site in work}
+
+    found: dict[str, Sums] = {}
+    if "pooled" in wanted and any(phase.kind == "fedavg" for phase in protocol.phases):
+        parameters, norm = _pooled(protocol, work, earlier)
+        found["pooled"] = everywhere({site: scorer(protocol, parameters, norm, one.data) for site, one in work.items()})
+    local = phase_of_kind(protocol, "local")
+    models = {site: one.mine[local] for site, one in work.items() if local is not None and local in one.mine}
+    if models and "ensemble" in wanted:
+        found["ensemble"] = everywhere({site: _ensemble(protocol, models, one) for site, one in work.items()})
+    if models and "best_single" in wanted:
+        best = models[_best_single(protocol, models, work)]
+        found["best_single"] = everywhere({site: _of(protocol, best, one) for site, one in work.items()})
+    return found
+
+
+def _pooled(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[str, Done]) -> tuple[Arrays, Arrays]:
+    """Return parameters and normalisation of the model trained on all sites' rows in one place."""
+    moments = moments_phase(protocol)
+    norm: Arrays = earlier[moments].results if moments is not None else no_norm(len(input_names(protocol.contract)))
+
+    def gathered(role: str) -> tuple[np.ndarray, np.ndarray]:
+        parts = [inputs_and_targets(protocol, work[site].data, norm, role) for site in sorted(work)]
+        return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+    rows = Rows(*gathered("train"), *gathered("validation"))
+    settings = grid(protocol, training_phase(protocol, "pooled"))
+    best = fit(protocol, rows, settings, earlier["initial"].results, Stream.public(protocol.evaluation.seed).child("pooled"))
+    return best.parameters, norm
+
+
+def _of(protocol: Protocol, model: Arrays, one: SiteWork) -> Scorer:
+    return scorer(protocol, under(model, "params"), under(model, "norm"), one.data)
+
+
+def _ensemble(protocol: Protocol, models: Mapping[str, Arrays], one: SiteWork) -> Scorer:
+    """Return what scores a site's rows by the mean probability of all sites' local models."""
+    question = protocol.question_plugin
+    scorers = [_of(protocol, models[site], one) for site in sorted(models)]
+    return lambda role: question.score(np.mean([question.probability(score(role)) for score in scorers], axis=0))
+
+
+def _best_single(protocol: Protocol, models: Mapping[str, Arrays], work: Mapping[str, SiteWork]) -> str:
+    """Return the site whose local model does best on all sites' validation rows together."""
+    question, metric = protocol.question_plugin, protocol.evaluation.metrics[0]
+
+    def value(site: str) -> float:
+        parts = [under(judged(protocol, _of(protocol, models[site], one), one.data, None), "validation") for one in work.values()]
+        total = {name: sum(np.asarray(part[name]) for part in parts) for name in parts[0]}
+        score = question.better(metric) * float(question.metrics({name: np.asarray(one) for name, one in total.items()})[metric])
+        return -np.inf if np.isnan(score) else score
+
+    return max(sorted(models), key=value)

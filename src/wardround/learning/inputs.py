@@ -1,0 +1,69 @@
+"""Turn a snapshot's columns into the numbers that a model sees.
+
+Every hospital gets the same columns in the same order, from the contract alone: a number is centred and scaled by its contract range, a
+code becomes one column a code (one for all, when there are two), a field with `missing = "indicator"` brings a further column. Missing
+values stay NaN here and become the training mean once normalised.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.protocol import Contract, Field
+
+
+def _columns(name: str, field: Field) -> list[str]:
+    if field.type == "number":
+        own = [name]
+    else:
+        codes = field.codes or ()
+        own = [f"{name}={code}" for code in (codes[1:] if len(codes) == 2 else codes)]
+    return [*own, f"{name} missing"] if field.missing == "indicator" else own
+
+
+def input_names(contract: Contract) -> list[str]:
+    """Return the names of a model's inputs, in order."""
+    return [column for name in contract.inputs for column in _columns(name, contract.fields[name])]
+
+
+def scaled(contract: Contract, columns: Arrays) -> np.ndarray:
+    """Return float64 [N, F]: numbers in [-1, 1] by the contract's range, codes and indicators 0 or 1, NaN where missing."""
+    parts: list[np.ndarray] = []
+    for name in contract.inputs:
+        field, column = contract.fields[name], columns[name]
+        if field.type == "number":
+            low, high = field.range or (-1.0, 1.0)
+            parts.append((column - (low + high) / 2) / ((high - low) / 2))
+            absent = np.isnan(column)
+        else:
+            absent = column < 0
+            first = 1 if len(field.codes or ()) == 2 else 0
+            parts.extend(np.where(absent, np.nan, column == code) for code in range(first, len(field.codes or ())))
+        if field.missing == "indicator":
+            parts.append(absent.astype(np.float64))
+    return np.stack(parts, axis=1) if parts else np.zeros((0, 0))
+
+
+def scaled_rows(contract: Contract, data: Dataset) -> np.ndarray:
+    """Return `scaled` of a whole snapshot, made once and kept with it."""
+    if "scaled" not in data.cache:
+        data.cache["scaled"] = scaled(contract, data.columns)
+    return data.cache["scaled"]
+
+
+def normalised(z: np.ndarray, norm: Arrays) -> np.ndarray:
+    """Return float32 [N, F]: (z - mean) / deviation, and 0 (the mean) where missing.
+
+    Args:
+        z: float64 [N, F], from `scaled`.
+        norm: "mean" and "deviation", float64 [F].
+    """
+    x = (z - norm["mean"]) / norm["deviation"]
+    return np.where(np.isnan(x), 0.0, x).astype(np.float32)
+
+
+def no_norm(inputs: int) -> dict[str, np.ndarray]:
+    """Return the normalisation that changes nothing."""
+    return {"mean": np.zeros(inputs), "deviation": np.ones(inputs)}

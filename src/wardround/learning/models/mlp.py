@@ -1,0 +1,39 @@
+"""Build a multilayer perceptron for tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from wardround.study.interfaces import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Mlp(Model):
+    """Stack fully connected layers with ReLU between them.
+
+    Attributes:
+        hidden: width of each hidden layer.
+        dropout: share of hidden units left out in training, 0 to 0.9.
+    """
+
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=16)] = (32,)
+    dropout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+
+    def build(self, inputs: int, outputs: int) -> nn.Module:
+        """Return the layers float32 [B, inputs] -> [B, outputs], initialised as torch does by default."""
+        import torch
+
+        layers: list[nn.Module] = []
+        width = inputs
+        for size in self.hidden:
+            layers += [torch.nn.Linear(width, size), torch.nn.ReLU()]
+            if self.dropout > 0:
+                layers.append(torch.nn.Dropout(self.dropout))
+            width = size
+        return torch.nn.Sequential(*layers, torch.nn.Linear(width, outputs))

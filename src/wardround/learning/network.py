@@ -1,0 +1,83 @@
+"""Build a protocol's model, fill it with parameters, and let it score: the few lines where arrays become tensors and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.learning.inputs import input_names
+from wardround.study.arrays import Arrays
+from wardround.study.errors import MissingExtra
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@contextmanager
+def reproducible(stream: Stream) -> Iterator[None]:
+    """Run torch on one thread and from a named seed, and leave its generator and threads as they were.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("Training needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'") from error
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream.integer("torch"))
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def new_network(protocol: Protocol) -> nn.Module:
+    """Return the protocol's module, initialised from torch's generator."""
+    outputs = protocol.question_plugin.outputs(protocol.contract)
+    return protocol.model_plugin.build(len(input_names(protocol.contract)), outputs)
+
+
+def initial_parameters(protocol: Protocol) -> dict[str, np.ndarray]:
+    """Return the parameters that everybody starts from, made once, when a study is submitted, from its seed."""
+    stream = Stream.public(protocol.evaluation.seed).child("initial")
+    with reproducible(stream):
+        return parameters_of(new_network(protocol))
+
+
+def parameters_of(network: nn.Module) -> dict[str, np.ndarray]:
+    """Return a copy of a module's parameters and buffers by name."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
+
+
+def fill(network: nn.Module, parameters: Arrays) -> None:
+    """Put parameters into a module, in place; names and shapes must be its own."""
+    import torch
+
+    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in parameters.items()})
+
+
+def scores(network: nn.Module, x: np.ndarray, rows_at_once: int = 4096) -> np.ndarray:
+    """Return float64 [N, outputs] raw scores, dropout off.
+
+    Args:
+        network: maps float32 [B, F] to [B, outputs].
+        x: float32 [N, F].
+        rows_at_once: how many rows to score in one step.
+    """
+    import torch
+
+    network.eval()
+    with torch.inference_mode():
+        parts = [
+            network(torch.from_numpy(x[start : start + rows_at_once])).double().numpy() for start in range(0, max(len(x), 1), rows_at_once)
+        ]
+    network.train()
+    return np.concatenate(parts)

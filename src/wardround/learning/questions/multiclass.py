@@ -1,0 +1,129 @@
+"""Ask which of several codes: one score a code, judged one against the rest and by a table of confusions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.learning.questions import curves
+from wardround.learning.questions.binary import LARGEST_LOSS
+from wardround.learning.questions.classes import label_codes, named_better
+from wardround.study.arrays import Arrays
+from wardround.study.errors import ProtocolError
+from wardround.study.interfaces import Question
+from wardround.study.protocol import Contract
+from wardround.study.task import Term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Multiclass(Question):
+    """Predict which of K codes the label has."""
+
+    def outputs(self, contract: Contract) -> int:
+        """Return K, the number of codes."""
+        codes = label_codes(contract)
+        if len(codes) < 3:
+            raise ProtocolError(
+                f"question.kind: 'multiclass' needs three codes or more; {contract.label!r} has {len(codes)}.", "Use kind = 'binary'."
+            )
+        return len(codes)
+
+    def target(self, contract: Contract, columns: Arrays) -> np.ndarray:
+        """Return int64 [N], an index into the label's codes."""
+        return np.asarray(columns[contract.label]).astype(np.int64)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the cross-entropy of each example, float32 [B], from logits [B, K]."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(output, target, reduction="none")
+
+    def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
+        """Return the layout.
+
+        Histograms [K, 2, 256], confusions [K, K] (truth, prediction) and summed loss; a leading axis with replicates.
+        """
+        lead = (1 + replicates,) if replicates else ()
+        heavy = most * (curves.HEAVIEST if replicates else 1)
+        return (
+            Term.count("histogram", (*lead, outputs, 2, curves.BINS), heavy, sites),
+            Term.count("confusions", (*lead, outputs, outputs), heavy, sites),
+            Term.sized("loss", lead, heavy * LARGEST_LOSS, sites, bits=64),
+        )
+
+    def sums(self, output: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Arrays:
+        """Return histograms one against the rest, confusions and summed loss of logits [N, K]."""
+        curves.bins(output)
+        classes = output.shape[1]
+        top = np.max(output, axis=1, keepdims=True)
+        log_total = top[:, 0] + np.log(np.sum(np.exp(output - top), axis=1))
+        log_p = output - log_total[:, None]
+        rest = np.log(np.maximum(-np.expm1(np.minimum(log_p, -1e-300)), 1e-300))
+        hist = np.stack([curves.histogram(log_p[:, k] - rest[:, k], target == k, weights) for k in range(classes)], axis=-3)
+        place = target * classes + np.argmax(output, axis=1)
+        losses = np.minimum(-log_p[np.arange(len(target)), target], LARGEST_LOSS)
+        if weights is None:
+            confusions = np.bincount(place, minlength=classes * classes).reshape(classes, classes)
+            return {"histogram": hist, "confusions": confusions, "loss": np.sum(losses)}
+        table = np.zeros((classes * classes, len(weights)), dtype=np.int64)
+        np.add.at(table, place, weights.T)
+        return {"histogram": hist, "confusions": table.T.reshape(-1, classes, classes), "loss": np.sum(weights * losses, axis=1)}
+
+    def metrics(self, sums: Arrays) -> dict[str, np.ndarray]:
+        """Return macro AUROC and AUPRC over the classes present, accuracy, mean recall, Brier score (summed over classes), calibration error, loss."""
+        hist, table = sums["histogram"], sums["confusions"]
+        count = np.sum(table, axis=(-1, -2)).astype(np.float64)
+        right = np.sum(table * np.eye(table.shape[-1], dtype=np.int64), axis=(-1, -2))
+        safe = np.where(count > 0, count, 1)
+        truth = np.sum(table, axis=-1)
+        recall = np.where(
+            truth > 0, np.sum(table * np.eye(table.shape[-1], dtype=np.int64), axis=-1) / np.where(truth > 0, truth, 1), np.nan
+        )
+        return {
+            "auroc": _present_mean(curves.auroc(hist)),
+            "auprc": _present_mean(curves.auprc(hist)),
+            "accuracy": np.where(count > 0, right / safe, np.nan),
+            "balanced_accuracy": _present_mean(recall),
+            "brier": np.sum(curves.brier(hist), axis=-1),
+            "calibration_error": _present_mean(curves.calibration_error(hist)),
+            "loss": np.where(count > 0, sums["loss"] / safe, np.nan),
+        }
+
+    def better(self, metric: str) -> int:
+        """Return +1 or -1: whether larger is better."""
+        return named_better(metric)
+
+    def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
+        """Return macro sensitivity and specificity, each class against the rest at its own threshold from validation."""
+        classes = validation["histogram"].shape[0]
+        pairs = [
+            curves.rates(sums["histogram"][..., k, :, :], curves.threshold(validation["histogram"][k], specificity)) for k in range(classes)
+        ]
+        return {
+            "sensitivity": _present_mean(np.stack([pair[0] for pair in pairs], axis=-1)),
+            "specificity": _present_mean(np.stack([pair[1] for pair in pairs], axis=-1)),
+        }
+
+    def enough(self, sums: Arrays, patients: int) -> bool:
+        """Say whether there are at least 30 patients and 5 examples of each class."""
+        return patients >= 30 and bool(np.all(np.sum(sums["confusions"], axis=-1) >= 5))
+
+    def probability(self, output: np.ndarray) -> np.ndarray:
+        """Return float64 [N, K] softmax probabilities."""
+        shifted = np.exp(output - np.max(output, axis=1, keepdims=True))
+        return np.asarray(shifted / np.sum(shifted, axis=1, keepdims=True))
+
+    def score(self, probability: np.ndarray) -> np.ndarray:
+        """Return raw scores [N, K] that give these probabilities."""
+        return np.asarray(np.log(np.clip(probability, 1e-12, 1.0)))
+
+
+def _present_mean(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    number = np.sum(known, axis=-1)
+    return np.where(number > 0, np.sum(np.where(known, values, 0.0), axis=-1) / np.where(number > 0, number, 1), np.nan)

@@ -1,0 +1,108 @@
+"""Train at one site, readably: batches in a named order, a stock optimiser, nothing else. Faster twins are held to what this gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from wardround.study.interfaces import Question
+from wardround.study.streams import Stream
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class LocalOptions(Protocol):
+    """Name the options of local training; `FedAvg.Options` has them."""
+
+    @property
+    def local_epochs(self) -> int:
+        """Return how often each example is seen in one round."""
+
+    @property
+    def local_steps(self) -> int | None:
+        """Return the number of steps in one round, which overrides `local_epochs`."""
+
+    @property
+    def batch_size(self) -> int:
+        """Return the examples in one step."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the step size."""
+
+    @property
+    def optimiser(self) -> str:
+        """Return "sgd" or "adam"."""
+
+    @property
+    def momentum(self) -> float:
+        """Return SGD's momentum."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Return the strength of the L2 penalty."""
+
+
+def batches(count: int, options: LocalOptions, rng: Stream) -> Iterator[np.ndarray]:
+    """Yield the row numbers of each batch of one round.
+
+    Args:
+        count: training examples at this site.
+        options: batch size, and epochs or steps.
+        rng: names the order.
+    """
+    size = min(options.batch_size, count)
+    steps = options.local_steps if options.local_steps is not None else options.local_epochs * -(-count // size)
+    epoch, order = 0, np.zeros(0, dtype=np.int64)
+    for _ in range(steps):
+        if not len(order):
+            order = rng.generator("batches", epoch).permutation(count)
+            epoch += 1
+        yield order[:size]
+        order = order[size:]
+
+
+def optimiser_for(network: nn.Module, options: LocalOptions) -> Optimizer:
+    """Return the local optimiser over all trainable parameters of a module."""
+    import torch
+
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if options.optimiser == "adam":
+        return torch.optim.Adam(trainable, lr=options.learning_rate, weight_decay=options.weight_decay)
+    return torch.optim.SGD(trainable, lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay)
+
+
+def train(
+    network: nn.Module,
+    question: Question,
+    x: np.ndarray,
+    y: np.ndarray,
+    options: LocalOptions,
+    rng: Stream,
+    optimiser: Optimizer | None = None,
+) -> None:
+    """Train a module in place for one round.
+
+    Args:
+        network: maps float32 [B, F] to [B, outputs].
+        question: gives the loss.
+        x: float32 [N, F], normalised inputs.
+        y: [N], the question's target.
+        options: batch size, epochs or steps, optimiser.
+        rng: names the order of batches.
+        optimiser: one that goes on from an earlier call; None for a new one.
+    """
+    import torch
+
+    inputs, target = torch.from_numpy(x), torch.from_numpy(y)
+    optimiser = optimiser or optimiser_for(network, options)
+    network.train()
+    for rows in batches(len(x), options, rng):
+        chosen = torch.from_numpy(rows)
+        optimiser.zero_grad(set_to_none=True)
+        question.loss(network(inputs[chosen]), target[chosen]).mean().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()

@@ -1,0 +1,49 @@
+"""Answer asks in a process of its own: snapshot in, sums out, through a pipe. Run as `python -m wardround.learning.worker`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import IO
+
+from wardround.data.snapshot import read_snapshot
+from wardround.study.arrays import from_bytes, to_bytes
+from wardround.study.dataset import Dataset
+from wardround.study.errors import WardroundError
+from wardround.study.frames import read_frame, write_frame
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Ask
+
+
+def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
+    """Answer one frame after the other until the other side closes the pipe."""
+    first = read_frame(incoming)
+    if first is None:
+        return
+    start = json.loads(first[1][0])
+    protocol = Protocol.model_validate(start["protocol"])
+    snapshots: dict[str, Dataset] = {}
+    while (frame := read_frame(incoming)) is not None:
+        header, bodies = frame
+        site = header["site"]
+        try:
+            if site not in snapshots:
+                snapshots[site] = read_snapshot(Path(start["snapshots"][site]))
+            mine = {phase: from_bytes(body) for phase, body in zip(header["mine"], bodies[1:], strict=True)}
+            algorithm = protocol.algorithm(header["phase"])
+            answer, proposal = algorithm.answer(Ask.from_wire(bodies[0]), snapshots[site], mine, Stream(bytes.fromhex(header["private"])))
+            write_frame(outgoing, {}, [to_bytes(answer.sums), *([] if proposal is None else [to_bytes(proposal)])])
+        except WardroundError as error:
+            write_frame(outgoing, {"reason": error.message, "remedy": error.remedy}, [])
+        except Exception as error:
+            write_frame(
+                outgoing,
+                {"reason": f"the worker failed ({type(error).__name__})", "remedy": "Report this with the command that led here."},
+                [],
+            )
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)

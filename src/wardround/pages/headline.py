@@ -1,0 +1,113 @@
+"""Say what a study came to in one sentence: who gains, who loses, who cannot say, and by how much over all patients.
+
+The report opens with it, the command line ends with it, a notebook shows it. Plain text; whoever sets it in HTML escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wardround.pages import words
+from wardround.pages.figures import Figure, Result, difference, level, primary
+
+MOST_NAMES = 4
+MOST_SPELLED = 12
+OF = "\N{RIGHT SINGLE QUOTATION MARK}s"
+
+
+def headline(result: Result) -> str:
+    """Return the one sentence that answers the study.
+
+    Args:
+        result: what `result.json` holds.
+
+    Example:
+        >>> headline({"sites": {"Aachen": {}}, "verdicts": {"Aachen": "cannot_say"}, "synthetic": True})
+        'On synthetic data the one site, Aachen, has too few patients to say whether it gains from the federated model.'
+    """
+    clauses = "; ".join(part for part in (_who(result), _how_much(result)) if part)
+    lead = "On synthetic data " if result.get("synthetic") else ""
+    return f"{lead}{clauses}." if lead else f"{clauses[:1].upper()}{clauses[1:]}."
+
+
+def groups(result: Result) -> dict[str, list[str]]:
+    """Return the sites of each verdict; a site without one cannot say."""
+    verdicts: Mapping[str, str] = result.get("verdicts") or {}
+    found: dict[str, list[str]] = {verdict: [] for verdict in words.VERDICTS}
+    for site in result.get("sites") or verdicts:
+        verdict = verdicts.get(site, "cannot_say")
+        found[verdict if verdict in found else "cannot_say"].append(site)
+    return found
+
+
+def _who(result: Result) -> str:
+    by = groups(result)
+    total = sum(len(sites) for sites in by.values())
+    if total == 0 or not result.get("verdicts"):
+        return "no verdict was reached for any site"
+    unit = "images" if result.get("unit") == "image" else "patients"
+    if total == 1:
+        return _the_one(next((verdict, sites[0]) for verdict, sites in by.items() if sites), unit)
+    if len(by["cannot_say"]) == total:
+        return f"none of the {words.spelled(total)} sites has enough {unit} to say whether it gains from the federated model"
+    if len(by["gains"]) == total:
+        return f"all {words.spelled(total)} sites gain from the federated model"
+    say = words.spelled if total <= MOST_SPELLED else words.whole
+    first = f"{say(len(by['gains']))} of {say(total)} sites {_verb(by['gains'], 'gains', 'gain')}" if by["gains"] else f"none of {say(total)} sites gains"
+    parts = [f"{first} from the federated model{_named(by['gains'])}"]
+    if by["no_worse"]:
+        parts.append(f"{say(len(by['no_worse']))} {_verb(by['no_worse'], 'does', 'do')} no worse{_named(by['no_worse'])}")
+    lost = by["loses"]
+    parts.append(f"{say(len(lost))} {_verb(lost, 'loses', 'lose')}{_named(lost, most=MOST_NAMES + 2)}" if lost else "none loses")
+    if by["cannot_say"]:
+        parts.append(f"{say(len(by['cannot_say']))} {_verb(by['cannot_say'], 'has', 'have')} too few {unit} to say{_named(by['cannot_say'])}")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _the_one(found: tuple[str, str], unit: str) -> str:
+    verdict, site = found
+    says = {
+        "gains": "gains from the federated model",
+        "no_worse": "does no worse with the federated model",
+        "loses": "loses with the federated model",
+        "cannot_say": f"has too few {unit} to say whether it gains from the federated model",
+    }
+    return f"the one site, {site}, {says[verdict]}"
+
+
+def _verb(sites: list[str], one: str, many: str) -> str:
+    return one if len(sites) == 1 else many
+
+
+def _named(sites: list[str], most: int = MOST_NAMES) -> str:
+    return f" ({words.listed(sites, most)})" if 0 < len(sites) <= most else ""
+
+
+def _how_much(result: Result) -> str:
+    metric = primary(result)
+    unit = "test images" if result.get("unit") == "image" else "test patients"
+    name = f"{'its' if result.get('verdicts') else 'the federated model' + OF} {words.in_sentence(metric)}"
+    gap = difference(result, "local", metric)
+    if gap.value is not None:
+        return f"over all {unit} {name} {_against(gap, words.better(metric))}"
+    reached = level(result, "federated", metric)
+    if reached.value is None:
+        return ""
+    within = f" ({words.LEVEL}{words.GAP}interval {reached.interval()})" if reached.bounded else ""
+    return f"over all {unit} {name} is {words.number(reached.value)}{within}"
+
+
+def _against(gap: Figure, better: int) -> str:
+    value = gap.value or 0.0
+    size = words.number(abs(value))
+    if float(size) == 0:
+        start = "equals that of the sites\N{RIGHT SINGLE QUOTATION MARK} own models to three decimals"
+    else:
+        good = " (which is better)" if better < 0 and value < 0 else ""
+        start = f"is {size} {'higher' if value > 0 else 'lower'}{good} than that of the sites\N{RIGHT SINGLE QUOTATION MARK} own models"
+    if gap.low is None or gap.high is None:
+        return start
+    if gap.low > 0 or gap.high < 0:
+        near, far = sorted((abs(gap.low), abs(gap.high)))
+        return f"{start} ({words.LEVEL}{words.GAP}interval {words.number(near)} to {words.number(far)})"
+    return f"{start}, and the {words.LEVEL}{words.GAP}interval ({gap.interval(signed=True)}) does not settle which is better"

@@ -1,0 +1,94 @@
+"""Write the report of a study: one HTML file that needs nothing else, for a clinician, a data-protection officer and a study lead.
+
+It reads `result.json` and, where it is there, the record beside it, and computes nothing new. The same inputs give the same bytes (no clock,
+no random order), because the study's log may hold the digest of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from wardround.pages import charts, curve, sections, suppress, words
+from wardround.pages.figures import Result, primary
+from wardround.pages.headline import headline
+from wardround.pages.left import left
+from wardround.pages.traffic import RecordView, read_record
+from wardround.study.errors import StoreError
+
+REPORT = "report.html"
+RESULT = "result.json"
+MANY_SITES = 12
+
+
+def write_report(folder: Path) -> Path:
+    """Write `folder/report.html` from what lies in the folder and return its path.
+
+    Args:
+        folder: results folder of a study.
+
+    Raises:
+        StoreError: there is no readable result, the record is damaged, or the disk refused; an older report is then untouched.
+    """
+    try:
+        result = json.loads((folder / RESULT).read_bytes())
+    except OSError as error:
+        raise StoreError(f"{folder / RESULT} cannot be read: {error.strerror}.", "Name the results folder of a study that has ended.") from error
+    except ValueError as error:
+        raise StoreError(f"{folder / RESULT} is not JSON.", "It was altered or cut short; run the study's command again.") from error
+    if not isinstance(result, dict):
+        raise StoreError(f"{folder / RESULT} does not hold a result.", "Name the results folder of a study that has ended.")
+    record, protocol = read_record(folder)
+    page, fresh = folder / REPORT, folder / f"{REPORT}.new"
+    try:
+        fresh.write_bytes(render(result, record, protocol).encode())
+        os.replace(fresh, page)
+    except OSError as error:
+        raise StoreError(f"{page} cannot be written: {error.strerror}.", "Make room or give access, then run `wardround report` again.") from error
+    return page
+
+
+def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any]) -> str:
+    """Return the page.
+
+    Args:
+        result: what `result.json` holds; whatever is missing is left out or said to be missing.
+        record: the study's record, or None.
+        protocol: the signed plan's JSON, or nothing.
+    """
+    return _template().render(
+        result=result,
+        record=record is not None,
+        protocol=protocol,
+        headline=headline(result),
+        metric=words.metric(primary(result)) if primary(result) else "",
+        lower_is_better=words.better(primary(result)) < 0,
+        unit=sections.unit(result),
+        many=len(result.get("sites") or {}) > MANY_SITES,
+        facts=sections.facts(result),
+        tally=sections.tally(result),
+        forest=sections.forest(result),
+        model_plot=sections.model_plot(result),
+        metric_table=sections.metric_table(result),
+        site_table=sections.site_table(result),
+        cohort=sections.cohort(result),
+        learning=curve.learning(result, protocol),
+        left=left(result, record),
+        settings=sections.settings,
+        curve=curve,
+        charts=charts,
+        words=words,
+        small=suppress.LEAST,
+    )
+
+
+@cache
+def _template() -> Template:
+    room = Environment(loader=PackageLoader("wardround.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return room.get_template("report.html.j2")

@@ -1,0 +1,212 @@
+"""Prepare each section of the report: rows of finished text and pictures, so that the template only sets them.
+
+One function a section, each from the result (and the record, where it speaks of what left). A section that has nothing to show is None or empty,
+and the template says so in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from wardround.pages import charts, scale, words
+from wardround.pages.figures import NOTHING, Figure, Result, difference, level, models, primary
+from wardround.pages.headline import groups
+from wardround.pages.suppress import WITHHELD, few_tested, patients_in_all, patients_of, share_of, small
+from wardround.pages.suppress import cell as count
+
+TOO_FEW = "too few to show"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Hold one of the key facts under the answer."""
+
+    label: str
+    value: str
+    note: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hold one line of a plot that stands in a table.
+
+    Attributes:
+        name: of the site or model.
+        picture: its part of the plot.
+        figure: value and interval as text.
+        verdict: key of the verdict, or nothing.
+        note: further words.
+        second: a second figure as text.
+    """
+
+    name: str
+    picture: Markup
+    figure: str
+    verdict: str = ""
+    note: str = ""
+    second: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Hold a plot that is a table: its axis, its rows, and the row over all sites."""
+
+    axis: Markup
+    rows: tuple[Row, ...]
+    all: Row | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Hold one site's line in the table of federated against local."""
+
+    name: str
+    tested: str
+    federated: str
+    local: str
+    difference: str
+    verdict: str
+    note: str
+
+
+def unit(result: Result) -> str:
+    """Return what is counted, split and compared: patients, or images where nobody knows the patients."""
+    return "images" if result.get("unit") == "image" else "patients"
+
+
+def facts(result: Result) -> tuple[Fact, ...]:
+    """Return the short row of key facts."""
+    sites: Mapping[str, Any] = result.get("sites") or {}
+    stopped = words.STOPPED.get(str(result.get("stopped", "")), "")
+    rounds = result.get("rounds")
+    name = primary(result)
+    synthetic = "synthetic" if result.get("synthetic") else ""
+    patients, hidden = patients_in_all(sites)
+    found = [
+        Fact("Sites", words.whole(len(sites))),
+        Fact(unit(result).capitalize(), patients, ", ".join(part for part in (hidden, synthetic) if part)),
+        Fact("Rounds", words.whole(rounds) if isinstance(rounds, int) else words.NONE, stopped),
+    ]
+    for model in ("federated", "local", "pooled"):
+        shown = level(result, model, name)
+        if shown.value is not None:
+            note = ", ".join(part for part in (shown.interval(), synthetic) if part)
+            found.append(Fact(words.MODELS[model][0], words.number(shown.value), note, strong=model == "federated"))
+    return tuple(found)
+
+
+def tally(result: Result) -> tuple[tuple[str, int], ...]:
+    """Return how many sites have each verdict; empty when there are no verdicts."""
+    return tuple((verdict, len(sites)) for verdict, sites in groups(result).items()) if result.get("verdicts") else ()
+
+
+def forest(result: Result) -> Plot | None:
+    """Return the forest plot of federated minus local, the sites sorted by verdict and then by difference, or None without differences."""
+    name, margin = primary(result), float(result.get("margin") or 0.0)
+    sign = words.better(name)
+    by = groups(result)
+    gaps = {site: _shown(result, site, difference(result, "local", name, site)) for sites in by.values() for site in sites}
+    overall = difference(result, "local", name)
+    if all(gap.value is None for gap in (overall, *gaps.values())):
+        return None
+    decided = [gap for verdict, sites in by.items() if verdict != "cannot_say" for site in sites if (gap := gaps[site]).value is not None]
+    clear = [*decided, *([overall] if overall.value is not None else [])]
+    across = scale.differences(clear, [gaps[site] for site in by["cannot_say"]], margin, sign)
+    rows = []
+    for verdict, sites in by.items():
+        shown_verdict = verdict if result.get("verdicts") else ""
+        for site in sorted(sites, key=lambda site: (gaps[site].value is None, -sign * (gaps[site].value or 0.0), site)):
+            rows.append(_forest_row(across, site, gaps[site], verdict, shown_verdict, -sign * margin, few_tested(_site(result, site))))
+    everyone = _forest_row(across, f"All {unit(result)}", overall, "all", "", -sign * margin) if overall.value is not None else None
+    return Plot(charts.axis(across, signed=True), tuple(rows), everyone)
+
+
+def _forest_row(across: scale.Scale, name: str, gap: Figure, mark: str, verdict: str, margin: float, few: bool = False) -> Row:
+    text = TOO_FEW if few else gap.text(signed=True)
+    says = f"{name}: federated minus local {text}" + (f", {words.VERDICTS[verdict]}" if verdict else "")
+    return Row(name, charts.interval_row(across, gap, mark, says, margin), text, verdict)
+
+
+def _site(result: Result, name: str) -> Mapping[str, Any]:
+    found = (result.get("sites") or {}).get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _shown(result: Result, site: str, found: Figure) -> Figure:
+    """Return a site's figure, or nothing where it stands on fewer than ten test patients."""
+    return NOTHING if few_tested(_site(result, site)) else found
+
+
+def _models(result: Result) -> list[str]:
+    there = models(result)
+    return [*(model for model in words.MODELS if model in there), *(model for model in there if model not in words.MODELS)]
+
+
+def model_name(model: str) -> str:
+    """Return a model's name as people write it."""
+    return words.MODELS[model][0] if model in words.MODELS else words.metric(model)
+
+
+def model_plot(result: Result) -> Plot | None:
+    """Return the models side by side on the primary metric, each with federated minus it, or None without values."""
+    name = primary(result)
+    shown = {model: level(result, model, name) for model in _models(result)}
+    if all(one.value is None for one in shown.values()):
+        return None
+    across = scale.levels(tuple(shown.values()), words.better(name))
+    rows = []
+    for model, one in shown.items():
+        gap = difference(result, model, name).text(signed=True)
+        says = f"{model_name(model)}: {words.metric(name)} {one.text()}"
+        note = words.MODELS[model][1] if model in words.MODELS else ""
+        rows.append(Row(model_name(model), charts.interval_row(across, one, "level", says), one.text(), note=note, second=gap, verdict=model))
+    return Plot(charts.axis(across), tuple(rows))
+
+
+def metric_table(result: Result) -> tuple[list[str], list[tuple[str, list[Figure]]]]:
+    """Return the models, and for each metric one figure a model, over all sites' test patients."""
+    there = _models(result)
+    tables = result.get("metrics") or {}
+    found = dict.fromkeys(name for model in there for name in (tables[model].get("all") or {}))
+    first = primary(result)
+    names = [name for name in found if name == first] + [name for name in found if name != first]
+    return [model_name(model) for model in there], [(name, [level(result, model, name) for model in there]) for name in names]
+
+
+def site_table(result: Result) -> tuple[Pair, ...]:
+    """Return each site's federated and local value of the primary metric, their difference, the verdict and why."""
+    name, notes, verdicts = primary(result), result.get("verdict_notes") or {}, result.get("verdicts") or {}
+    rows = []
+    for site in result.get("sites") or {}:
+        few = few_tested(_site(result, site))
+        shown = [level(result, "federated", name, site).text(), level(result, "local", name, site).text()]
+        shown.append(difference(result, "local", name, site).text(signed=True))
+        federated, local, gap = [TOO_FEW] * 3 if few else shown
+        tested = patients_of(_site(result, site))["test"]
+        verdict = verdicts.get(site, "")
+        rows.append(Pair(site, tested, federated, local, gap, verdict if verdict in words.VERDICTS else "", str(notes.get(site, ""))))
+    return tuple(rows)
+
+
+def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return the columns and rows of the table of the sites' data, small counts hidden; a column nobody fills is left out."""
+    sites: Mapping[str, Mapping[str, Any]] = result.get("sites") or {}
+    heads = [unit(result).capitalize(), "Training", "Validation", "Test", "Examples", "Positive share"]
+    rows = []
+    for name, site in sites.items():
+        counts = patients_of(site)
+        kept = WITHHELD if small(site.get("patients")) else words.size(site["snapshot_bytes"]) if "snapshot_bytes" in site else words.NONE
+        rows.append((name, [*counts.values(), count(site.get("examples")), share_of(site), kept]))
+    heads.append("Data at the site")
+    used = [index for index in range(len(heads)) if any(cells[index] != words.NONE for _, cells in rows)]
+    return [heads[index] for index in used], [(name, [cells[index] for index in used]) for name, cells in rows]
+
+
+def settings(table: Mapping[str, Any] | None) -> Sequence[tuple[str, str]]:
+    """Return a table of settings as names and values to read."""
+    return [(str(name).replace("_", " "), words.shown(value)) for name, value in (table or {}).items()]

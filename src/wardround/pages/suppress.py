@@ -1,0 +1,86 @@
+"""Hide small counts before they reach a page: no cell under ten, and none that could be worked out from its neighbours.
+
+A result may come from a run that did not suppress; a page always does. What is hidden is "<10"; what would give a hidden count away (the last
+other part of a sum, a share of few patients, a metric over few test patients) is withheld.
+
+Source: primary and complementary cell suppression, Hundepool et al., Handbook on Statistical Disclosure Control, chapter 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wardround.pages.words import GAP, NONE, whole
+
+LEAST = 10
+HIDDEN = f"<{LEAST}"
+WITHHELD = "withheld"
+PARTS = ("train", "validation", "test")
+
+
+def small(count: Any) -> bool:
+    """Say whether a count must be hidden: a number from 1 to 9, or one that is hidden already."""
+    if isinstance(count, str):
+        return count.strip().startswith("<")
+    return isinstance(count, int) and 0 < count < LEAST
+
+
+def cell(count: Any) -> str:
+    """Return a count as it may be shown.
+
+    Example:
+        >>> cell(57), cell(9), cell("<10"), cell(0), cell(None)
+        ('57', '<10', '<10', '0', '–')
+    """
+    if small(count):
+        return HIDDEN
+    return whole(count) if isinstance(count, int) else NONE
+
+
+def patients_of(site: Mapping[str, Any]) -> dict[str, str]:
+    """Return how many patients a site has, in all and by part, as they may be shown.
+
+    Where exactly one of total and parts is small, the smallest other part is withheld too, else a subtraction would give it.
+
+    Example:
+        >>> patients_of({"patients": 61, "train": 40, "validation": 8, "test": 13})
+        {'patients': '61', 'train': '40', 'validation': '<10', 'test': 'withheld'}
+    """
+    shown = {part: cell(site.get(part)) for part in ("patients", *PARTS)}
+    if small(site.get("patients")):
+        return {part: text if text in {HIDDEN, NONE} else WITHHELD for part, text in shown.items()}
+    hidden = [part for part in PARTS if shown[part] == HIDDEN]
+    others = [part for part in PARTS if isinstance(site.get(part), int) and shown[part] != HIDDEN and site[part] > 0]
+    if len(hidden) == 1 and others:
+        shown[min(others, key=lambda part: (site[part], part))] = WITHHELD
+    return shown
+
+
+def share_of(site: Mapping[str, Any]) -> str:
+    """Return the share of positive examples, unless it tells of fewer than ten of either class."""
+    share, examples = site.get("positive_share"), site.get("examples")
+    if not isinstance(share, int | float):
+        return NONE
+    if not isinstance(examples, int) or small(site.get("patients")) or min(share, 1 - share) * examples < LEAST - 0.5:
+        return WITHHELD
+    return f"{100 * share:.0f}{GAP}%"
+
+
+def few_tested(site: Mapping[str, Any]) -> bool:
+    """Say whether a site has so few test patients that a metric over them would show single cases."""
+    return small(site.get("patients")) or small(site.get("test"))
+
+
+def patients_in_all(sites: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the total over the sites whose count may be shown, and a note on those left out.
+
+    Example:
+        >>> patients_in_all({"a": {"patients": 40}, "b": {"patients": 7}})
+        ('40', 'and <10 at 1 site')
+    """
+    counts = [site.get("patients") for site in sites.values()]
+    known = [count for count in counts if isinstance(count, int) and not small(count)]
+    hidden = sum(small(count) for count in counts)
+    note = f"and {HIDDEN} at {whole(hidden)} {'site' if hidden == 1 else 'sites'}" if hidden else ""
+    return (whole(sum(known)) if known else NONE), note

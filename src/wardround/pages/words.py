@@ -1,0 +1,222 @@
+"""Put numbers and the study's fixed words the way people read them: one place, so that every page says the same thing the same way.
+
+Everything here is text in, text out. Minus signs are real minus signs, units keep to their numbers with a no-break space, and a value that
+does not exist is a dash, never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EN DASH}"
+GAP = "\N{NO-BREAK SPACE}"
+LEVEL = f"95{GAP}%"
+
+VERDICTS: Mapping[str, str] = MappingProxyType({"gains": "gains", "no_worse": "no worse", "loses": "loses", "cannot_say": "cannot say"})
+"""Word of each verdict, in the order in which pages list them."""
+
+VERDICT_MEANS: Mapping[str, str] = MappingProxyType(
+    {
+        "gains": "the whole interval lies on the federated side of zero",
+        "no_worse": "at worst it loses less than the margin that was stated beforehand",
+        "loses": "the whole interval lies on the local side of zero",
+        "cannot_say": "too few patients to say",
+    }
+)
+
+MODELS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "federated": ("Federated", "trained by all sites together"),
+        "personalised": ("Personalised", "the federated model, fitted further at each site"),
+        "local": ("Local", "each site\N{RIGHT SINGLE QUOTATION MARK}s own model, on its own patients"),
+        "ensemble": ("Ensemble", "the mean of all local models"),
+        "best_single": ("Best single site", "one site\N{RIGHT SINGLE QUOTATION MARK}s model, used everywhere"),
+        "pooled": ("Pooled", "all data in one place; possible in simulation only"),
+    }
+)
+"""Name and description of each model that a result can hold, in the order in which pages list them."""
+
+PLACES: Mapping[str, str] = MappingProxyType(
+    {
+        "accept": "the site declined the task",
+        "answer": "the site could not compute an answer",
+        "release": "the site held its answer back",
+        "admit": "the coordinator did not admit the answer",
+        "deadline": "absent: no answer in time",
+    }
+)
+"""What it means that a site's part of a round ended at each place."""
+
+STOPPED: Mapping[str, str] = MappingProxyType(
+    {
+        "target": "target reached",
+        "rounds": "all planned rounds",
+        "patience": "no further improvement",
+        "budget": "budget used up",
+        "stopped": "stopped by hand",
+        "quorum": "too few sites",
+        "rolled_back": "rolled back",
+    }
+)
+
+_METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "calibration_error": "Calibration error",
+    "ece": "Calibration error",
+    "f1": "F1",
+    "log_loss": "Log loss",
+}
+_LOWER_IS_BETTER = {"brier", "calibration_error", "ece", "log_loss", "loss", "error"}
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def metric(name: str) -> str:
+    """Return a metric's name as people write it.
+
+    Example:
+        >>> metric("auroc"), metric("calibration_error"), metric("balanced_accuracy")
+        ('AUROC', 'Calibration error', 'Balanced accuracy')
+    """
+    return _METRICS.get(name) or name.replace("_", " ").capitalize()
+
+
+def in_sentence(name: str) -> str:
+    """Return a metric's name as it stands within a sentence: no capital unless it is an abbreviation or a person's name."""
+    label = metric(name)
+    return label if name in {"auroc", "auprc", "brier", "f1"} else label.lower()
+
+
+def better(name: str) -> int:
+    """Return +1 when a larger value of this metric is better, -1 when a smaller one is."""
+    return -1 if name in _LOWER_IS_BETTER else 1
+
+
+def number(value: float | None, places: int = 3, signed: bool = False) -> str:
+    """Return a number with a fixed count of decimal places, or a dash for none.
+
+    Example:
+        >>> number(0.9314), number(None), number(0.02, signed=True), number(-0.0001, signed=True)
+        ('0.931', '–', '+0.020', '0.000')
+    """
+    if value is None:
+        return NONE
+    text = f"{abs(value):,.{places}f}"
+    if float(text.replace(",", "")) == 0:
+        return text
+    return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def whole(value: int) -> str:
+    """Return an integer with a thin space between thousands, as clinical journals print it.
+
+    Example:
+        >>> whole(569), whole(12345).replace(chr(0x202f), "_")
+        ('569', '12_345')
+    """
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def spelled(count: int, capital: bool = False) -> str:
+    """Return a small count as a word and a larger one in digits."""
+    text = _SMALL[count] if count < len(_SMALL) else whole(count)
+    return text.capitalize() if capital else text
+
+
+def size(count: int) -> str:
+    """Return a count of bytes in the unit that fits, to about three digits.
+
+    Example:
+        >>> [size(n).replace(chr(0xa0), " ") for n in (0, 999, 1500, 123_456, 999_999, 7_654_321)]
+        ['0 bytes', '999 bytes', '1.5 kB', '123 kB', '1.0 MB', '7.7 MB']
+    """
+    if count < 1000:
+        return f"{count}{GAP}bytes"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            return f"{value:.1f}{GAP}{unit}" if value < 99.95 else f"{value:.0f}{GAP}{unit}"
+    raise AssertionError("the last unit takes every size")
+
+
+def times(part: int, whole_: int) -> str:
+    """Return how large one size is against another, in words.
+
+    Example:
+        >>> [times(a, 1000).replace(chr(0xa0), " ") for a in (0, 12, 450, 1000, 3200, 25_000)]
+        ['0 %', '1.2 %', '45 %', '100 %', '3.2 times', '25 times']
+    """
+    if whole_ <= 0:
+        return NONE
+    ratio = part / whole_
+    if ratio >= 1.995:
+        return f"{ratio:.1f}{GAP}times" if ratio < 9.95 else f"{ratio:,.0f}{GAP}times"
+    percent = 100 * ratio
+    return f"{percent:.1f}{GAP}%" if 0 < percent < 9.95 else f"{percent:.0f}{GAP}%"
+
+
+def lasted(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    Example:
+        >>> [lasted(s).replace(chr(0xa0), " ") for s in (0.034, 41.26, 605, 7384)]
+        ['0.03 s', '41.3 s', '10 min 5 s', '2 h 3 min']
+    """
+    if seconds < 1:
+        return f"{seconds:.2f}{GAP}s"
+    if seconds < 59.95:
+        return f"{seconds:.1f}{GAP}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{GAP}min {rest}{GAP}s"
+    return f"{minutes // 60}{GAP}h {minutes % 60}{GAP}min"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return names as a list in a sentence; beyond `most` the rest is counted.
+
+    Example:
+        >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b", "c", "d"], most=2)
+        ('a', 'a, b and c', 'a, b and 2 others')
+    """
+    if len(names) > most + 1:
+        return f"{', '.join(names[:most])} and {len(names) - most} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def spans(rounds: Iterable[int]) -> str:
+    """Return round numbers with runs drawn together.
+
+    Example:
+        >>> spans([3, 1, 2, 7, 9, 8]).replace(chr(0x2013), "-")
+        '1-3, 7-9'
+    """
+    runs: list[list[int]] = []
+    for one in sorted(set(rounds)):
+        if runs and one == runs[-1][1] + 1:
+            runs[-1][1] = one
+        else:
+            runs.append([one, one])
+    return ", ".join(str(first) if first == last else f"{first}{NONE}{last}" for first, last in runs)
+
+
+def shown(value: Any) -> str:
+    """Return any JSON value in a few plain characters, for tables of settings and machines."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return whole(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(one) for one in value)
+    return str(value)

@@ -1,0 +1,56 @@
+"""Check that the model, the results and the report that lie beside the record are those that were recorded last."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from wardround.record.checks.evidence import Evidence
+from wardround.record.report import Line, Problem, Verdict
+
+MODEL, RESULT, REPORT = "model.safetensors", "result.json", "report.html"
+
+
+def released(evidence: Evidence) -> tuple[Line, Line]:
+    """Return a line for the model and one for result and report; INCOMPLETE while nothing is released."""
+    study = evidence.study
+    last = next(iter(reversed(list(study.of("release")))), None)
+    if last is None:
+        return _nothing(evidence, "model", MODEL), _nothing(evidence, "results", RESULT, REPORT)
+    index, release = last
+    model = _differs(evidence.directory, MODEL, release["model"])
+    done = [entry for position, entry in study.of("phase_done") if entry["phase"] == release["phase"] and position < index]
+    if not done or done[-1]["result"] != release["model"]:
+        model.append(Problem(f"the model released is not the result of phase {release['phase']}", study.where(index)))
+    results = [*_differs(evidence.directory, RESULT, release["result"]), *_differs(evidence.directory, REPORT, release["report"])]
+    return (
+        Line.of("model", model, f"{MODEL} is the result of phase {release['phase']} and the last one released, {release['model']}."),
+        Line.of("results", results, f"{RESULT} and {REPORT} are those that were released with it."),
+    )
+
+
+def _nothing(evidence: Evidence, name: str, *files: str) -> Line:
+    stopped = next((entry["reason"] for _, entry in evidence.study.of("stopped")), None)
+    text = "the study has released nothing yet" if stopped is None else f"the study was stopped and released nothing: {stopped}"
+    problems = [Problem(text, evidence.study.files.place, Verdict.INCOMPLETE)]
+    for file in files:
+        if os.path.lexists(evidence.directory / file):
+            problems.insert(0, Problem(f"{file} lies here, but the record does not vouch for it", file, Verdict.INCOMPLETE))
+    return Line.of(name, problems, "")
+
+
+def _differs(directory: Path, name: str, expected: str) -> list[Problem]:
+    """Return a problem unless the file is there and has the digest."""
+    path = directory / name
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return [Problem("it is not a file", name)]
+        with path.open("rb") as file:
+            found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return [Problem("it was released and is missing", name)]
+    except OSError:
+        return [Problem("it cannot be read", name)]
+    return [] if found == expected else [Problem("it is not the file that was released", name)]

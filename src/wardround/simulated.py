@@ -1,0 +1,252 @@
+"""Set up the hospitals of a simulation on one machine, run the study among them, and write down what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wardround.combining.ruled import Ruled
+from wardround.coordinator import events
+from wardround.coordinator.book import Book
+from wardround.coordinator.rounds import Step, run_study
+from wardround.coordinator.store import Store, sentences
+from wardround.data.load import Prepared, prepare
+from wardround.data.site_file import SiteFile, load_site
+from wardround.engines.inprocess import InProcess, Place
+from wardround.outcome import SiteFacts, outcome, released_phase
+from wardround.record import bundle
+from wardround.record.log import Log
+from wardround.record.note import Signer
+from wardround.site.keys import SiteKeys
+from wardround.site.node import Site
+from wardround.site.policy import Policy
+from wardround.site.state import SiteState
+from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes
+from wardround.study.canonical import digest
+from wardround.study.errors import ProtocolError, StoreError
+from wardround.study.interfaces import Combiner, Model, Rule
+from wardround.study.plugins import make
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Done, SiteWork
+
+if TYPE_CHECKING:
+    from wardround.study.interfaces import Algorithm
+
+ROLE = "simulation"
+ANEW = "Start anew with another output folder, or remove this one."
+
+
+class SimulatedStudy:
+    """Hold one study in one folder, with all its sites.
+
+    Args:
+        protocol: complete, without initial parameters.
+        sites: site files, read or as paths.
+        folder: for state, record and results.
+        store: the folder's database.
+        aggregator: an own rule, or None.
+        model: an own model, or None.
+        workers: worker processes; 0 for none.
+        watch: is told what happens.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        sites: Sequence[str | Path | SiteFile],
+        folder: Path,
+        store: Store,
+        aggregator: Rule | None,
+        model: Model | None,
+        workers: int,
+        watch: events.Watch,
+    ) -> None:
+        """Read the sites, make or find initial parameters and keys, and check that the folder belongs to this study and this data."""
+        self._began = time.perf_counter()
+        self.folder, self.store, self.watch, self._workers = folder, store, watch, workers
+        self._rule = aggregator
+        files = _site_files(sites)
+        _enough(protocol, files)
+        protocol = _with_own(protocol, aggregator, model)
+        self.initial = self._initial(protocol)
+        self.protocol = protocol.changed(initial={"model": arrays_digest(self.initial)})
+        self._same("protocol", self.protocol.canonical, "The protocol is another one than this folder was started with.")
+        self.prepared: dict[str, Prepared] = {file.name: prepare(file, self.protocol, folder / "snapshots" / file.name) for file in files}
+        roster = json.dumps({name: one.digest for name, one in sorted(self.prepared.items())}).encode()
+        self._same("data", roster, "Sites or their data are others than this folder was started with.")
+        self.sources = {file.name: file.source.kind for file in files}
+
+    def run(self) -> dict[str, Any]:
+        """Run what is left to run and return the contents of `result.json`."""
+        if self.store.meta("released") is not None and (self.folder / "result.json").exists():
+            self.watch(events.Note("This study is finished; nothing is left to run."))
+            found: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+            return found
+        places, log, key = self._places()
+        engine = InProcess(self.protocol, places, self._workers)
+        book = Book(self.protocol, self.store, log, key, {name: place.site.keys.public for name, place in places.items()}, self.watch)
+        self.watch(events.StudyStarted(self.protocol.study, tuple(one.phase for one in self.protocol.algorithms), engine.sites()))
+        try:
+            steps = [Step(algorithm, self._combiner(algorithm)) for algorithm in self.protocol.algorithms]
+            earlier = run_study(self.protocol, steps, engine, book, self.initial)
+        finally:
+            engine.close()
+        trained = time.perf_counter()
+        result = self._outcome(places, log, earlier, trained)
+        self._release(places, log, earlier, result)
+        return result
+
+    def _combiner(self, algorithm: Algorithm) -> Combiner:
+        combiner: Combiner = (
+            make("combiner", self.protocol.rounds.combine, {}, "rounds.combine") if self._rule is None else Ruled(self._rule)
+        )
+        return combiner
+
+    def _initial(self, protocol: Protocol) -> Arrays:
+        """Return the initial parameters: those the folder was started with, else new ones."""
+        kept = self.store.meta("initial")
+        if kept is not None:
+            return from_bytes(kept)
+        from wardround.learning.network import initial_parameters
+
+        made = initial_parameters(protocol)
+        self.store.put_meta("initial", to_bytes(made))
+        return made
+
+    def _same(self, key: str, value: bytes, difference: str) -> None:
+        """Keep a value, or refuse to go on when another one was kept."""
+        kept = self.store.meta(key)
+        if kept is None:
+            self.store.put_meta(key, value)
+        elif kept != value:
+            raise StoreError(f"{self.folder}: {difference}", ANEW)
+
+    def _places(self) -> tuple[dict[str, Place], Log, Ed25519PrivateKey]:
+        """Return the sites' gates, the study log and the coordinator's key; on the first run everybody joins and approves."""
+        study, new = self.protocol.study, self.store.meta("coordinator key") is None
+        key = Ed25519PrivateKey.from_private_bytes(self._kept("coordinator key", lambda: Ed25519PrivateKey.generate().private_bytes_raw()))
+        signer = Signer(f"coordinator.simulation/{study}", key)
+        log = Log(self.store.connection, signer.name, signer, study)
+        if new:
+            initial, unregistered = dict(self.protocol.initial), list(self.protocol.unregistered)
+            log.append("protocol", protocol=self.protocol.digest, initial=initial, unregistered=unregistered, coordinator=signer.vkey)
+        places = {name: self._place(name, prepared, key, log, new) for name, prepared in sorted(self.prepared.items())}
+        if not new:
+            turns = [kept for one in self.protocol.algorithms if (kept := self.store.state(one.phase)) is not None]
+            log.append("resumed", phase=turns[0][0].phase if turns else "start", round=turns[0][0].round if turns else 0)
+        self.store.commit()
+        return places, log, key
+
+    def _place(self, name: str, prepared: Prepared, coordinator: Ed25519PrivateKey, log: Log, new: bool) -> Place:
+        private = Stream.public(self.protocol.evaluation.seed).child("simulated secret", name)
+        keys = SiteKeys.from_bytes(self._kept(f"keys of {name}", lambda: SiteKeys.new(private).to_bytes()))
+        signer = Signer(f"{name}.simulation/{self.protocol.study}", keys.signing)
+        egress = Log(self.store.connection, signer.name, signer, self.protocol.study)
+        policy = Policy(approved=frozenset({self.protocol.digest}), simulation=True)
+        state = SiteState(self.store.connection, name, prepared.digest)
+        examples = len(prepared.dataset.rows("train"))
+        site = Site(name, self.protocol, keys, policy, state, egress, coordinator.public_key(), examples)
+        if new:
+            log.append("join", site=name, vkey=signer.vkey)
+            salt = self._kept(f"salt of {name}", lambda: os.urandom(32))
+            entry, head = site.join(prepared.digest, salt, prepared.dataset.patients, self.sources[name], ROLE)
+            log.append("approval_seen", site=name, protocol=self.protocol.digest, entry=entry, head=list(head))
+        return Place(site, prepared.dataset, prepared.folder)
+
+    def _kept(self, key: str, new: Any) -> bytes:
+        """Return what is kept under a name, making it the first time."""
+        value = self.store.meta(key)
+        if value is None:
+            value = bytes(new())
+            self.store.put_meta(key, value)
+        return value
+
+    def _outcome(self, places: Mapping[str, Place], log: Log, earlier: Mapping[str, Done], trained: float) -> dict[str, Any]:
+        """Judge the model beside its comparators and return the contents of `result.json`."""
+        from wardround.learning.algorithms.evaluate import Evaluate, phase_of_kind
+        from wardround.learning.comparators import compare
+        from wardround.study.arrays import under
+
+        sums: dict[str, dict[str, Arrays]] = {}
+        evaluation = phase_of_kind(self.protocol, "evaluate")
+        if evaluation is not None:
+            algorithm = self.protocol.algorithm(evaluation)
+            assert isinstance(algorithm, Evaluate)
+            state = algorithm.begin(self.protocol, earlier, Stream.public(0))
+            ask = algorithm.ask(state)
+            own = {name: place.site.state.mine() for name, place in places.items()}
+            here = {name: kept for name, kept in own.items() if evaluation in kept}
+            for model in algorithm.models():
+                sums[model] = {name: under(kept[evaluation], model) for name, kept in here.items()}
+            work = {
+                name: SiteWork(place.data, own[name], place.site.keys.private.child(self.protocol.study, evaluation, 0, ask.digest))
+                for name, place in places.items()
+                if name in here
+            }
+            sums.update({model: dict(parts) for model, parts in compare(self.protocol, work, earlier).items()})
+        facts = {name: SiteFacts(place.data, place.snapshot, self.sources[name]) for name, place in places.items()}
+        named = ("phase", "round", "site", "where", "reason", "remedy")
+        refusals = [{key: entry[key] for key in named} for entry in log.entries() if entry["t"] == "refusal"]
+        history = self.store.history()
+        rounds = sum(row["seconds"] for row in history)
+        seconds = {"rounds": rounds, "judging": time.perf_counter() - trained, "this_run": time.perf_counter() - self._began}
+        return outcome(self.protocol, facts, earlier, sums, history, refusals, seconds)
+
+    def _release(self, places: Mapping[str, Place], log: Log, earlier: Mapping[str, Done], result: dict[str, Any]) -> None:
+        """Write model, result, record and report, and name them in the log before anybody sees them."""
+        from wardround.pages.report import write_report
+
+        released = released_phase(self.protocol, earlier)
+        egress = {name: place.site.log for name, place in places.items()}
+        text = (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+        with sentences():
+            if released is not None and released.model is not None:
+                _write(self.folder / "model.safetensors", to_bytes(released.model))
+            _write(self.folder / "result.json", text)
+            bundle.export(self.folder, log, egress, self.protocol.canonical, self.store.layouts())
+            report = write_report(self.folder).read_bytes()
+        if released is not None:
+            log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
+        self.store.put_meta("released", b"yes")
+        with sentences():
+            bundle.export(self.folder, log, egress, self.protocol.canonical, self.store.layouts())
+        self.store.commit()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def _site_files(sites: Sequence[str | Path | SiteFile]) -> list[SiteFile]:
+    files = [one if isinstance(one, SiteFile) else load_site(Path(one)) for one in sites]
+    names = [file.name for file in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise ProtocolError(f"Two site files have the name {name!r}.", "Give every site its own name.")
+    return files
+
+
+def _enough(protocol: Protocol, files: Sequence[SiteFile]) -> None:
+    if len(files) > protocol.bounds.sites:
+        raise ProtocolError(
+            f"{len(files)} sites are more than bounds.sites = {protocol.bounds.sites}.", "Raise bounds.sites in the study file."
+        )
+    if len(files) < protocol.rounds.quorum:
+        remedy = "Add sites, or lower rounds.quorum in the study file."
+        raise ProtocolError(f"{len(files)} sites can never meet the quorum of {protocol.rounds.quorum}.", remedy)
+
+
+def _with_own(protocol: Protocol, aggregator: Rule | None, model: Model | None) -> Protocol:
+    if model is not None:
+        protocol = protocol.with_model(model)
+    return protocol if aggregator is None else protocol.changed(unregistered=(*protocol.unregistered, "aggregator"))

@@ -1,0 +1,140 @@
+"""Run a whole study on this machine: the Python entrance, and what `wardround simulate` and `wardround demo` call.
+
+Each site's data goes through the same loader, worker and gate as in a hospital. What a simulation may do beyond that (train on pooled
+data, show every site's results) happens here, outside the protocol, and is marked so.
+
+Example:
+    >>> study = load_study("study.toml")  # doctest: +SKIP
+    >>> simulate(study, ["north/site.toml", "south/site.toml"], out="run")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wardround.coordinator import events
+from wardround.coordinator.store import Store, sentences
+from wardround.study.errors import ProtocolError
+from wardround.study.interfaces import Model, Rule
+from wardround.study.protocol import Protocol
+from wardround.study.protocol.load import read_protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wardround.data.site_file import SiteFile
+
+STATE, RESULT, MODEL, REPORT = "state.sqlite", "result.json", "model.safetensors", "report.html"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Hold a study that was read and checked.
+
+    Attributes:
+        protocol: the plan.
+        path: of its file, or None.
+    """
+
+    protocol: Protocol
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold a finished study.
+
+    Attributes:
+        folder: holds result.json, model.safetensors, report.html and record/.
+        result: contents of result.json.
+    """
+
+    folder: Path
+    result: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Return the metrics by model, of all patients and by site."""
+        return dict(self.result["metrics"])
+
+    def _repr_html_(self) -> str:
+        from wardround.pages.notebook import result_card
+
+        return result_card(self.result, self.folder)
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a `study.toml`.
+
+    Raises:
+        ProtocolError: the file is wrong; every fault is listed with line, key and remedy.
+    """
+    return Study(read_protocol(_text(Path(path)), str(path)), Path(path))
+
+
+def from_module(module: nn.Module) -> Model:
+    """Return an own `nn.Module` as a study's model; in process only, marked "unregistered code" in the record.
+
+    Args:
+        module: maps float32 [B, inputs] to [B, outputs]; its parameters are where training starts.
+    """
+    from wardround.learning.models.own import Own
+
+    return Own(module)
+
+
+def simulate(
+    study: Study | Protocol | str | Path,
+    sites: Sequence[str | Path | SiteFile],
+    out: str | Path,
+    *,
+    aggregator: Rule | None = None,
+    model: Model | None = None,
+    workers: int = 0,
+    watch: events.Watch = events.nobody,
+) -> Result:
+    """Run a study with all sites on this machine; go on where an interrupted run stopped.
+
+    Args:
+        study: a study, its protocol, or the path of `study.toml`.
+        sites: site files, read or as paths.
+        out: folder for results; made if it is not there. A folder belongs to one protocol and one state of the data.
+        aggregator: an own rule in place of the mean (unregistered code, in process only).
+        model: an own model from `from_module` (unregistered code, in process only).
+        workers: worker processes; 0 trains in this one.
+        watch: is told what happens.
+
+    Raises:
+        ProtocolError: study or site files are wrong.
+        DataError: a site's data does not meet the contract; all findings are listed.
+        StoreError: the folder belongs to another study or to other data, or cannot be written.
+        QuorumNotMet: too few sites answered; the same command goes on.
+    """
+    from wardround.simulated import SimulatedStudy
+
+    if not isinstance(study, Study | Protocol):
+        study = load_study(study)
+    protocol = study.protocol if isinstance(study, Study) else study.complete()
+    folder = Path(out)
+    with sentences():
+        folder.mkdir(parents=True, exist_ok=True)
+    store = Store(folder / STATE)
+    try:
+        simulated = SimulatedStudy(protocol, list(sites), folder, store, aggregator, model, workers, watch)
+        return Result(folder, simulated.run())
+    finally:
+        store.close()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProtocolError(
+            f"{path} cannot be read ({error.strerror}).", "Give the path of a file that exists; 'wardround study new' writes one."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error

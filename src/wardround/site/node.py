@@ -1,0 +1,61 @@
+"""Put a site's gate together: name, keys, rules, memory and egress log. It knows no torch and no patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wardround.record.entries import band, plain
+from wardround.record.envelope import APPROVAL, seal
+from wardround.record.log import Head, Log
+from wardround.site.keys import SiteKeys
+from wardround.site.policy import Policy
+from wardround.site.state import SiteState
+from wardround.study.canonical import canonical, digest
+from wardround.study.protocol import Protocol
+from wardround.study.task import Refusal, Task
+
+
+@dataclass(frozen=True)
+class Site:
+    """Hold what the gate needs to accept a task and to release an answer.
+
+    Attributes:
+        name: of the site.
+        protocol: the plan it approved.
+        keys: stay here.
+        policy: the site's own rules.
+        state: what it remembers.
+        log: of everything that leaves.
+        coordinator: verifies the coordinator's closings.
+        examples: training examples, told in bands only.
+    """
+
+    name: str
+    protocol: Protocol
+    keys: SiteKeys
+    policy: Policy
+    state: SiteState
+    log: Log
+    coordinator: Ed25519PublicKey
+    examples: int
+
+    def join(self, snapshot: str, salt: bytes, patients: int, source: str, role: str) -> tuple[str, Head]:
+        """Log which data this site brings, as a salted commitment, and its signed approval.
+
+        Return the approval's leaf hash and the log's head.
+        """
+        commit = digest(salt + snapshot.encode())
+        self.log.append("snapshot", site=self.name, snapshot=commit, patients=band(patients), source=source)
+        statement = canonical({"protocol": self.protocol.digest, "site": self.name, "role": role})
+        envelope = seal(APPROVAL, statement, self.keys.signing)
+        logged = self.log.append("approval", site=self.name, protocol=self.protocol.digest, role=role, envelope=envelope)
+        return logged.entry, logged.head
+
+    def refuse(self, task: Task, where: Literal["accept", "answer", "release"], reason: str, remedy: str) -> Refusal:
+        """Log that nothing leaves, and why; return the refusal."""
+        turn = {"phase": task.phase, "round": task.round, "attempt": task.attempt}
+        self.log.append("refused", site=self.name, **turn, task=task.digest, where=where, reason=plain(reason), bytes=0)
+        return Refusal(task.digest, self.name, where, plain(reason), plain(remedy))

@@ -1,0 +1,66 @@
+"""Let an answer out: the only door. Bound, encode, noise, mask, in this order; then log, then send."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from wardround.combining.fixedpoint import OutOfBounds, encode, pack
+from wardround.record.commitment import SALT_BYTES, commit
+from wardround.record.entries import band
+from wardround.record.envelope import UPDATE, sign
+from wardround.site.accept import Work
+from wardround.site.node import Site
+from wardround.site.state import stored
+from wardround.study.arrays import Arrays
+from wardround.study.task import Answer, Receipt, Refusal, Update
+
+
+def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> Update | Refusal:
+    """Return the update that may be sent, or a refusal that says what was wrong with the answer.
+
+    The entry is in the site's log when this returns; the caller makes the log durable before the update leaves the building.
+    """
+    layout = work.ask.layout
+    if set(answer.sums) != {term.name for term in layout}:
+        return site.refuse(
+            work.task, "release", "the answer's names are not those that were asked for", "Report this; it is a fault of the algorithm."
+        )
+    try:
+        body = pack({term.name: encode(term, answer.sums[term.name]) for term in layout})
+    except OutOfBounds as error:
+        remedy = (
+            "Look for inputs far outside the contract's ranges, or lower the learning rate; the limit itself is agreed in the protocol."
+        )
+        return site.refuse(work.task, "release", str(error), remedy)
+    return send(site, work, body, stored(proposal))
+
+
+def send(site: Site, work: Work, body: bytes, proposal: bytes | None) -> Update:
+    """Log an encoded answer, note it, and return it signed; also for an answer that is sent again."""
+    task, salt = work.task, secrets.token_bytes(SALT_BYTES)
+    committed = commit(salt, body)
+    logged = site.log.append(
+        "egress",
+        site=site.name,
+        protocol=task.protocol,
+        phase=task.phase,
+        round=task.round,
+        attempt=task.attempt,
+        stage=task.stage,
+        to="coordinator",
+        kind="sums",
+        task=task.digest,
+        ask=task.ask,
+        layout=work.ask.layout_digest,
+        commit=committed,
+        bytes=len(body),
+        examples=band(site.examples),
+        bounds={"bits": sorted({term.bits for term in work.ask.layout}), "refused_over": "the limits in the layout"},
+        privacy={"mode": site.protocol.privacy.mode},
+        study_head=list(task.head),
+    )
+    site.state.answer(task.phase, task.round, task.ask, logged.entry, body, proposal)
+    receipt = Receipt(logged.entry, logged.index, logged.size, logged.root, committed, salt.hex())
+    update = Update(task.digest, site.name, body, {}, receipt, "")
+    return replace(update, signature=sign(site.keys.signing, UPDATE, update.signed_part()))

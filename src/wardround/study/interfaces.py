@@ -1,0 +1,263 @@
+"""Name the places where something new can be plugged in: one abstract class each, one new file an implementation.
+
+Each is found by its entry point's name (`plugins.py`), never by a dotted path in a file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.plugins import validated
+from wardround.study.streams import Stream
+from wardround.study.task import Answer, Ask, Done, Refusal, Short, SiteWork, State, Task, Term, Total, Update
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor, nn
+
+    from wardround.study.protocol import Contract, Phase, Protocol
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Take no options."""
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC):
+    """Describe one kind of computation by four pure functions: begin, ask, answer, advance.
+
+    Both sides import it. `begin`, `ask` and `advance` need numpy only; `answer` may import torch inside the function.
+
+    Attributes:
+        phase: name of the phase it carries out.
+        protocol: the signed plan.
+        options: an instance of the class's `Options`, a frozen dataclass.
+    """
+
+    Options: ClassVar[type] = NoOptions
+
+    phase: str
+    protocol: Protocol
+    options: Any = field(default_factory=NoOptions)
+
+    @classmethod
+    def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
+        """Return the algorithms that carry out one phase of a protocol: one, unless the phase tries several things first.
+
+        Raises:
+            ProtocolError: the phase cannot be carried out as written; the message names the key.
+        """
+        return (cls(phase.name, protocol, validated(cls.Options, phase.options, f"phases.{phase.name}")),)
+
+    def leaves(self) -> tuple[int, str]:
+        """Return how many answers one site gives at most, and what one of them holds, in words for the one-page summary."""
+        return getattr(self.options, "rounds", 1), "the sums that its tasks name"
+
+    @abstractmethod
+    def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State | Done:
+        """Return the first state.
+
+        Args:
+            protocol: the signed plan.
+            earlier: results of the phases before, by name; "initial" holds the parameters that stand in the protocol by digest.
+            rng: public stream of this phase.
+        """
+
+    @abstractmethod
+    def ask(self, state: State) -> Ask:
+        """Return what every site is asked in this state."""
+
+    @abstractmethod
+    def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
+        """Return a site's sums, and what it proposes to keep for this phase (None: as before). Runs at the site.
+
+        Args:
+            ask: what every site is asked.
+            data: the site's snapshot.
+            mine: what the site kept of each phase, by phase name.
+            rng: the site's private stream, keyed by this ask.
+        """
+
+    def answer_many(self, ask: Ask, work: Sequence[SiteWork]) -> Iterator[tuple[Answer, Arrays | None] | Refusal]:
+        """Answer for several sites on one machine, in their order; a fast twin may override this and must give what `answer` gives."""
+        for one in work:
+            yield self.answer(ask, one.data, one.mine, one.rng)
+
+    @abstractmethod
+    def advance(self, state: State, total: Total) -> State | Done:
+        """Return the next state.
+
+        Elementwise + - * / and sqrt only, so that every site can repeat it bit for bit on any processor: no matrix products, no exp, log
+        or powers.
+        """
+
+    def cut_short(self, state: State) -> Done | None:
+        """Return what the phase came to when too few sites can answer this state and asking again would change nothing; None if nothing.
+
+        Training that diverges ends here: every site refuses to send an update beyond the bounds.
+        """
+        return None
+
+
+class Question(ABC):
+    """Describe what is to be learnt: the loss, and the sums that its metrics are made of."""
+
+    @abstractmethod
+    def outputs(self, contract: Contract) -> int:
+        """Return how many numbers a model must give for one example.
+
+        Raises:
+            ProtocolError: the label's type does not fit the question.
+        """
+
+    @abstractmethod
+    def target(self, contract: Contract, columns: Arrays) -> np.ndarray:
+        """Return the label of each row, in the form that `loss` and `sums` take."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each example, float32 [B].
+
+        Args:
+            output: float32 [B, outputs], a model's raw scores.
+            target: [B], from `target`.
+        """
+
+    @abstractmethod
+    def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
+        """Return the layout of `sums`.
+
+        Args:
+            outputs: how many numbers a model gives for one example.
+            most: largest number of examples at one site.
+            sites: largest number of sites.
+            replicates: bootstrap replicates beside the plain sums; 0 for none.
+        """
+
+    @abstractmethod
+    def sums(self, output: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Arrays:
+        """Return the additive sums that `metrics` needs.
+
+        Args:
+            output: float64 [N, outputs], finite.
+            target: [N].
+            weights: integers [R, N]: one row a replicate; None for one row of ones, and then without the leading axis.
+
+        Raises:
+            DataError: a score is not finite.
+        """
+
+    @abstractmethod
+    def metrics(self, sums: Arrays) -> dict[str, np.ndarray]:
+        """Return each metric from sums with or without a leading replicate axis: elementwise + - * / and cumulative sums only."""
+
+    @abstractmethod
+    def better(self, metric: str) -> int:
+        """Return +1 when a larger value of this metric is better, -1 when a smaller one is.
+
+        Raises:
+            ProtocolError: the question has no such metric; the message lists those it has.
+        """
+
+    @abstractmethod
+    def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
+        """Return sensitivity and specificity on `sums` at the threshold that gives `specificity` on `validation`."""
+
+    @abstractmethod
+    def enough(self, sums: Arrays, patients: int) -> bool:
+        """Say whether a site's test part is large enough for a claim: 30 patients and 5 of each class."""
+
+    @abstractmethod
+    def probability(self, output: np.ndarray) -> np.ndarray:
+        """Return float64 [N, classes] probabilities of raw scores."""
+
+    @abstractmethod
+    def score(self, probability: np.ndarray) -> np.ndarray:
+        """Return float64 [N, outputs] raw scores that give these probabilities: the inverse of `probability`."""
+
+
+class Model(ABC):
+    """Describe a model: how to build the module, and which parameters are shared. Forward only; the loss is the question's."""
+
+    @abstractmethod
+    def build(self, inputs: int, outputs: int) -> nn.Module:
+        """Return a new module that maps float32 [B, inputs] to float32 [B, outputs].
+
+        Its parameters are initialised from torch's generator.
+        """
+
+    def scope(self, name: str) -> str:
+        """Return "shared" for a parameter that travels, "site" for one that stays at the site."""
+        return "shared"
+
+
+class Source(ABC):
+    """Describe where a site's rows come from. Runs in the loader, which may reach local systems."""
+
+    @abstractmethod
+    def read(self, contract: Contract) -> pl.DataFrame:
+        """Return the site's rows under its own column names, every cell as text or as the source's own type.
+
+        Raises:
+            DataError: the source cannot be read; the message names file and reason, never a value.
+        """
+
+
+class Engine(ABC):
+    """Carry tasks to sites and their answers back."""
+
+    @abstractmethod
+    def sites(self) -> tuple[str, ...]:
+        """Return the names of the sites that take part, sorted."""
+
+    @abstractmethod
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Hand over tasks; sending the same task again changes nothing."""
+
+    @abstractmethod
+    def receive(self, due: float) -> Iterator[Update | Refusal]:
+        """Give back answers as they come, until all asked sites answered or `due` seconds passed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of processes and connections."""
+
+
+Admit = Callable[[Task, Update], Mapping[str, np.ndarray] | Refusal]
+"""Holds an update against its task: its integers, or a refusal that names the site."""
+
+
+Collected = tuple[Total | Short, tuple[Refusal, ...]]
+"""What a round came to, and who is not in it."""
+
+
+class Combiner(ABC):
+    """Collect the answers of a round and add them up."""
+
+    @abstractmethod
+    def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
+        """Return the total over the admitted sites, or `Short` when fewer than `quorum` were.
+
+        And a refusal for each site that is not in it.
+        """
+
+
+class Rule(ABC):
+    """Combine updates in a way that is not a plain mean: a robust rule, or a researcher's own."""
+
+    @abstractmethod
+    def combine(self, updates: Mapping[str, Arrays], counts: Mapping[str, float]) -> Arrays:
+        """Return the combined update.
+
+        Args:
+            updates: by site, in order of name: trained minus received, by parameter name, float64.
+            counts: by site: the examples behind its update.
+        """

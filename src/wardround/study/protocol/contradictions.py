@@ -1,0 +1,68 @@
+"""Find what no single section can see: sections of a protocol that do not fit each other, or do not fit the plugins they name.
+
+Runs on a protocol whose options are spelled out, and reports all that it finds. What one algorithm alone understands (a training phase that
+needs the moments before it) is refused by that algorithm's `expand`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wardround.study.errors import ProtocolError
+from wardround.study.findings import Finding, nearest
+from wardround.study.plugins import find, make
+
+if TYPE_CHECKING:
+    from wardround.study.protocol.protocol import Protocol
+
+
+def contradictions(protocol: Protocol) -> list[Finding]:
+    """Return every contradiction in a protocol; an empty list when there is none."""
+    question = protocol.question_plugin
+    checks: list[Callable[[], object]] = [
+        partial(make, "combiner", protocol.rounds.combine, {}, "rounds.combine"),
+        partial(question.outputs, protocol.contract),
+        *(partial(question.better, metric) for metric in protocol.evaluation.metrics),
+    ]
+    found = [*_tune(protocol), *_failing(checks)] or list(_target(protocol))
+    if found:
+        return found
+    kinds = [find("algorithm", phase.kind, f"phases.{phase.name}.kind") for phase in protocol.phases]
+    return _failing([partial(kind.expand, protocol, phase) for kind, phase in zip(kinds, protocol.phases, strict=True)])
+
+
+def _failing(checks: Iterable[Callable[[], object]]) -> list[Finding]:
+    """Return what checks refuse, each thing once."""
+    found: list[Finding] = []
+    for check in checks:
+        try:
+            check()
+        except ProtocolError as error:
+            if (finding := Finding.of(error)) not in found:
+                found.append(finding)
+    return found
+
+
+def _tune(protocol: Protocol) -> Iterator[Finding]:
+    """Yield a finding for each tuned option that no phase has, and for each value that is listed twice."""
+    known = sorted({option for phase in protocol.phases for option in phase.options})
+    for option, values in protocol.evaluation.tune.items():
+        key = f"evaluation.tune.{option}"
+        if option not in known:
+            yield Finding(key, "no phase has such an option.", nearest(option, known))
+        if any(value in values[:index] for index, value in enumerate(values)):
+            yield Finding(key, "lists a value twice.", "Leave out the second.")
+
+
+def _target(protocol: Protocol) -> Iterator[Finding]:
+    """Yield a finding for a target that a metric between 0 and 1 can never reach, or has from the start."""
+    metric, target = protocol.evaluation.metrics[0], protocol.stop.target
+    if target is None:
+        return
+    larger_is_better = protocol.question_plugin.better(metric) > 0
+    if larger_is_better and not 0 < target <= 1:
+        yield Finding("stop.target", f"{metric} lies between 0 and 1, so {target} is no target.", "Choose a value above 0, at most 1.")
+    if not larger_is_better and target < 0:
+        yield Finding("stop.target", f"{metric} is never below 0.", "Choose a value of 0 or more.")

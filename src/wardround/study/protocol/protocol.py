@@ -1,0 +1,137 @@
+"""Put the sections together: the frozen plan that every site signs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from wardround.study.canonical import canonical, digest
+from wardround.study.errors import ProtocolError
+from wardround.study.findings import FileRefused
+from wardround.study.interfaces import Algorithm, Model, Question
+from wardround.study.plugins import find, make
+from wardround.study.protocol.contract import Contract
+from wardround.study.protocol.contradictions import contradictions
+from wardround.study.protocol.section import Name, Section
+from wardround.study.protocol.sections import Bounds, Evaluation, ModelSection, Parties, Phase, Privacy, QuestionSection, Rounds, Stop
+
+
+class Protocol(Section):
+    """Say what will happen: immutable, with one digest that every task quotes.
+
+    Attributes:
+        version: of this schema.
+        study: short name, part of every entry and subject.
+        initial: digests of the initial parameters by name; empty until the study is submitted.
+        unregistered: own objects of a researcher that take part ("aggregator", "model"); empty in a hospital.
+    """
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    study: Name
+    question: QuestionSection
+    parties: Parties
+    contract: Contract
+    model: ModelSection
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    bounds: Bounds
+    rounds: Rounds
+    privacy: Privacy = Privacy()
+    evaluation: Evaluation
+    stop: Stop = Stop()
+    initial: dict[str, str] = Field(default_factory=dict)
+    unregistered: tuple[str, ...] = ()
+    _own: dict[str, Model] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) != len(names) or "initial" in names:
+            raise ValueError("phases: every phase needs its own name, and 'initial' is taken; rename one")
+        if self.rounds.quorum > self.bounds.sites:
+            raise ValueError("rounds.quorum: is larger than bounds.sites, so no round could ever close; make it smaller")
+        return self
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """Return the canonical JSON that is signed."""
+        return canonical(self.model_dump(mode="json"))
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the digest of the canonical JSON."""
+        return digest(self.canonical)
+
+    def complete(self) -> Protocol:
+        """Return the protocol with every plugin's defaults spelled out and its contradictions refused.
+
+        Raises:
+            ProtocolError: a plugin or option does not exist, or sections contradict each other; the message names the key.
+        """
+        full = self.changed(
+            question=self.question.complete("question", "question"),
+            model=self.model if "model" in self.unregistered else self.model.complete("model", "model"),
+            phases=tuple(phase.complete("algorithm", f"phases.{phase.name}") for phase in self.phases),
+        )
+        found = contradictions(full)
+        if found:
+            raise FileRefused(f"study {self.study}", found)
+        return full
+
+    def changed(self, **sections: Any) -> Protocol:
+        """Return a protocol with these sections in place of its own, checked as a whole."""
+        new = Protocol(**{**{name: getattr(self, name) for name in Protocol.model_fields}, **sections})
+        new._own.update(self._own)
+        return new
+
+    def with_model(self, model: Model) -> Protocol:
+        """Return the protocol with a researcher's own model, which exists in this process only and is marked "unregistered code"."""
+        new = self.changed(unregistered=(*self.unregistered, "model"))
+        new._own["model"] = model
+        return new
+
+    @cached_property
+    def question_plugin(self) -> Question:
+        """Return the question's plugin."""
+        made: Question = make("question", self.question.kind, self.question.options, "question")
+        return made
+
+    @cached_property
+    def model_plugin(self) -> Model:
+        """Return the model's plugin, or the researcher's own.
+
+        Raises:
+            ProtocolError: the protocol names a researcher's own model and this process does not have it.
+        """
+        if "model" in self.unregistered:
+            if "model" not in self._own:
+                raise ProtocolError(
+                    "The model of this study is a researcher's own object.", "Run it from the script or notebook that made it."
+                )
+            return self._own["model"]
+        made: Model = make("model", self.model.kind, self.model.options, "model")
+        return made
+
+    @cached_property
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """Return what is carried out, in order; a phase that tries a grid stands here as several.
+
+        Raises:
+            ProtocolError: a phase cannot be carried out as written.
+        """
+        found: list[tuple[Algorithm, ...]] = [
+            find("algorithm", phase.kind, f"phases.{phase.name}.kind").expand(self, phase) for phase in self.phases
+        ]
+        return tuple(algorithm for group in found for algorithm in group)
+
+    def algorithm(self, phase: str) -> Algorithm:
+        """Return the algorithm of this phase.
+
+        Raises:
+            ProtocolError: the protocol has no such phase.
+        """
+        for one in self.algorithms:
+            if one.phase == phase:
+                return one
+        raise ProtocolError(f"The protocol has no phase {phase!r}.", f"Its phases are: {', '.join(one.phase for one in self.algorithms)}.")

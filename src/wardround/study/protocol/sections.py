@@ -1,0 +1,169 @@
+"""Hold the small tables of a protocol: who, how much, how private, how judged."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from wardround.study.protocol.plugged import Plugged
+from wardround.study.protocol.section import Name, Section
+
+
+class QuestionSection(Plugged):
+    """Say what is to be learnt.
+
+    Attributes:
+        kind: "binary" or "multiclass" (entry-point name).
+        title: one line.
+        purpose: what the model is for; the sites agree to this purpose and no other.
+    """
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    purpose: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Parties(Section):
+    """Say who answers for the study, and on what basis; free text for now.
+
+    Attributes:
+        coordinator: coordinating centre.
+        legal_basis: such as "GDPR Art. 9(2)(j)".
+        ethics: reference of the ethics vote.
+        retention: how long sites and coordinator keep what.
+        expires: after this day no site answers any more.
+    """
+
+    coordinator: str
+    legal_basis: str = "not stated"
+    ethics: str = "not stated"
+    retention: str = "not stated"
+    expires: datetime.date | None = None
+
+
+class ModelSection(Plugged):
+    """Name the model and what its inputs are normalised by.
+
+    Attributes:
+        kind: "logistic", "mlp" or another entry-point name.
+        normalise: "federated" (moments of all sites' training patients), "site" (each site's own) or "none" (the contract's ranges).
+    """
+
+    normalise: Literal["federated", "site", "none"] = "federated"
+
+
+class Phase(Plugged):
+    """Name one step of the study: an algorithm with its options.
+
+    Attributes:
+        name: unique in the study.
+        kind: "moments", "fedavg", "local", "evaluate" or another entry-point name.
+    """
+
+    name: Name
+
+
+class Bounds(Section):
+    """Bound what a site may send; the scales of the fixed-point sums follow.
+
+    Attributes:
+        sites: largest number of sites.
+        examples: largest number of examples at one site.
+        update: largest change of one parameter in one round; an update beyond it is refused, never clipped.
+    """
+
+    sites: Annotated[int, Field(ge=1, le=100_000)]
+    examples: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    update: Annotated[float, Field(gt=0, le=1e6)] = 16.0
+
+
+class Rounds(Section):
+    """Say when a round counts.
+
+    Attributes:
+        quorum: fewest sites whose answers make a round.
+        due_seconds: how long a site may take.
+        attempts: how often a round that missed its quorum is asked again before the study stops.
+        combine: how answers are added up (entry-point name of a combiner).
+    """
+
+    quorum: Annotated[int, Field(ge=1)]
+    due_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 3600
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    combine: Name = "plain"
+
+
+class Privacy(Section):
+    """Say what bounds the sums reveal about one patient. "none" is said first in the summary.
+
+    Attributes:
+        mode: "none"; differential privacy comes with its own issue.
+        counts: True when histograms and other counts may leave a hospital in plain sums.
+    """
+
+    mode: Literal["none"] = "none"
+    counts: bool = False
+
+
+class Evaluation(Section):
+    """Say beforehand how the model will be judged.
+
+    Attributes:
+        metrics: the first is primary: it decides stop rule, tuning and verdicts.
+        margin: largest loss of the primary metric that still counts as "no worse".
+        seed: of splits, initial parameters and bootstrap.
+        validation: share of patients (of the training part where a site brings its own split), 0 to 0.5.
+        test: share of patients, 0 to 0.5; ignored where a site brings its own split.
+        specificity: at which sensitivity is reported; its threshold is chosen on validation.
+        replicates: bootstrap replicates for intervals.
+        tune: options of the training phase to try, each with a list of values; tried alike for federated, local and pooled, judged on
+            validation.
+        refit: train again with the chosen options on training and validation patients together.
+        compare: further models that a simulation trains: "pooled", "ensemble", "best_single".
+    """
+
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 42
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    test: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    specificity: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    replicates: Annotated[int, Field(ge=0, le=2000)] = 200
+    tune: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    refit: bool = False
+    compare: tuple[Literal["pooled", "ensemble", "best_single"], ...] = ("pooled", "ensemble", "best_single")
+
+    @field_validator("tune")
+    @classmethod
+    def _sorted(cls, value: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        return dict(sorted(value.items()))  # the order of settings must not depend on that of a file, which the digest does not cover
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("test: with validation leaves no patients for training; make one of them smaller")
+        for key in ("metrics", "compare"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key}: names one twice; leave out the second")
+        return self
+
+
+class Stop(Section):
+    """Say when training ends before its last round; looks at validation patients only.
+
+    Attributes:
+        target: value of the primary metric that is enough, or None.
+        patience: rounds without improvement before it ends, or None.
+        keep: "best" (the round with the best validation) or "last".
+    """
+
+    target: float | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+    keep: Literal["best", "last"] = "best"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError("keep: patience with keep = 'last' would release a model that validation judged worse; use keep = 'best'")
+        return self

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import ast
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import PHASES, plan, protocol, rows, small
+from wardround.learning import server
+from wardround.learning.algorithms.fedavg import FedAvg, FedAvgOptions
+from wardround.learning.inputs import input_names, scaled_rows
+from wardround.learning.network import fill, initial_parameters, new_network, parameters_of, reproducible
+from wardround.study.arrays import under
+from wardround.study.dataset import Dataset
+from wardround.study.errors import ProtocolError
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+
+
+def joined(parts: list[Dataset]) -> Dataset:
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    role = np.concatenate([part.role for part in parts])
+    return Dataset(columns, np.arange(len(role)), role)
+
+
+def test_federated_moments_are_those_of_the_pooled_training_rows(tmp_path: Path) -> None:
+    data = {f"s{number}": rows(number) for number in range(3)}
+    study = small(tmp_path, data=data)
+    found = study.run()["moments"].results
+    whole = joined(list(data.values()))
+    z = scaled_rows(study.protocol.contract, whole)[whole.rows("train")]
+    assert np.allclose(found["mean"], np.nanmean(z, axis=0), atol=1e-12)
+    spread = np.nanstd(z, axis=0)
+    assert np.allclose(found["deviation"], np.where(spread > 0, spread, 1), atol=1e-10)
+    assert np.sum(spread == 0) == 1  # "b missing" never varies, and is left as it is
+
+
+def test_inputs_follow_from_the_contract_alone() -> None:
+    agreed = protocol()
+    assert input_names(agreed.contract) == ["a", "a missing", "b", "b missing", "sex=m"]
+
+
+def test_one_round_is_the_mean_of_what_the_sites_learnt(tmp_path: Path) -> None:
+    """Hold the federated round against a loop over stock torch, written out."""
+    import torch
+
+    phases = [PHASES[0], {"name": "train", "kind": "fedavg", "rounds": 1, "batch_size": 10_000, "learning_rate": 0.5}]
+    agreed = protocol(phases=phases, stop={"keep": "last"})
+    data = {f"s{number}": rows(number) for number in range(3)}
+    done = small(tmp_path, agreed, data).run()
+    norm, start = done["moments"].results, done["initial"].results
+    total, count = {name: np.zeros(value.shape) for name, value in start.items()}, 0
+    for part in data.values():
+        keep = part.rows("train")
+        x = np.nan_to_num((scaled_rows(agreed.contract, part)[keep] - norm["mean"]) / norm["deviation"]).astype(np.float32)
+        network = new_network(agreed)
+        fill(network, start)
+        output = network(torch.from_numpy(x))[:, 0]
+        target = torch.from_numpy(part.columns["ill"][keep].astype(np.float32))
+        torch.nn.functional.binary_cross_entropy_with_logits(output, target).backward()  # type: ignore[no-untyped-call]
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None
+            total[name] += len(keep) * -0.5 * parameter.grad.numpy()
+        count += len(keep)
+    for name, value in start.items():
+        assert np.allclose(done["train"].results[f"params/{name}"], value + total[name] / count, atol=1e-6)
+
+
+def test_server_adam_agrees_with_torch() -> None:
+    """The mean update is the negative gradient of torch's Adam."""
+    import torch
+
+    options = FedAvgOptions(server_optimiser="adam", server_learning_rate=0.1, server_tau=1e-8)
+    parameters = {"w": np.array([1.0, -2.0])}
+    kept = server.start(parameters, options)
+    theirs = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimiser = torch.optim.Adam([theirs], lr=0.1, betas=(server.BETA1, server.BETA2), eps=1e-8)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        update = rng.normal(size=2)
+        parameters, kept = server.step(parameters, {"w": update}, kept, options)
+        theirs.grad = -torch.from_numpy(update)
+        optimiser.step()
+    assert np.allclose(parameters["w"], theirs.detach().numpy(), atol=1e-9)
+
+
+def test_server_momentum_adds_up() -> None:
+    options = FedAvgOptions(server_momentum=0.5)
+    parameters = {"w": np.zeros(1)}
+    kept = server.start(parameters, options)
+    for _ in range(3):
+        parameters, kept = server.step(parameters, {"w": np.ones(1)}, kept, options)
+    assert parameters["w"] == 1 + 1.5 + 1.75
+
+
+def test_training_stops_by_patience_and_keeps_the_best_round(tmp_path: Path) -> None:
+    phases = [PHASES[0], {**PHASES[1], "rounds": 60, "learning_rate": 3.0}]
+    done = small(tmp_path, protocol(phases=phases, stop={"patience": 3})).run()["train"]
+    scores = done.results["scores"]
+    assert done.stopped == "patience" and done.round < 50
+    assert int(done.results["kept_round"]) == np.nanargmax(scores) == done.round - 3
+
+
+def test_training_that_diverges_ends_with_the_best_round_before(tmp_path: Path) -> None:
+    study = small(tmp_path, protocol(phases=[PHASES[0], {**PHASES[1], "rounds": 50, "learning_rate": 20.0}]))
+    done = study.run()["train"]
+    assert done.stopped == "quorum" and {refused.where for refused in study.refused} == {"release"}
+    assert all(np.all(np.isfinite(value)) for value in done.results.values() if value.dtype == np.float32)
+
+
+def test_a_setting_that_diverges_at_once_is_a_bad_setting_not_the_end(tmp_path: Path) -> None:
+    done = small(tmp_path, protocol(evaluation={"tune": {"learning_rate": [100.0, 0.1]}})).run()
+    assert int(done["train"].results["choice"]) == 1
+
+
+def test_training_stops_at_its_target(tmp_path: Path) -> None:
+    done = small(tmp_path, protocol(stop={"target": 0.5})).run()["train"]
+    assert done.stopped == "target"
+    assert done.results["scores"][done.round] >= 0.5
+
+
+def test_the_grid_is_judged_on_validation_and_refit_on_both(tmp_path: Path) -> None:
+    tune = {"tune": {"learning_rate": [1e-9, 0.3]}, "refit": True}
+    study = small(tmp_path, protocol(evaluation=tune))
+    assert [one.phase for one in study.protocol.algorithms] == ["moments", "train.0", "train.1", "train", "local", "test"]
+    done = study.run()
+    assert int(done["train"].results["choice"]) == 1
+    assert done["train"].round == int(done["train.1"].results["kept_round"])
+    assert done["train"].digest != done["train.1"].digest
+    assert int(study.places["site0"].site.state.mine()["local"]["choice"]) == 1
+
+
+def test_a_changed_test_row_changes_no_model(tmp_path: Path) -> None:
+    """Nothing that test patients bring may reach a model: not through normalisation, batches, stop rule or choice."""
+    digests = []
+    for change in (False, True):
+        data = {f"s{number}": rows(number) for number in range(3)}
+        if change:
+            test = data["s1"].rows("test")
+            data["s1"].columns["a"][test] = 4.9
+            data["s1"].columns["ill"][test] = 1 - data["s1"].columns["ill"][test]
+        folder = tmp_path / str(change)
+        folder.mkdir()
+        study = small(folder, protocol(evaluation={"tune": {"learning_rate": [0.05, 0.1]}}), data)
+        done = study.run()
+        own = study.places["s1"].site.state.mine()["local"]
+        digests.append([done["moments"].digest, done["train"].digest, *(own[name].tobytes() for name in sorted(own))])
+        assert done["test"].digest  # the judgement itself does change
+    assert digests[0] == digests[1]
+
+
+def test_a_changed_training_row_does_change_the_model(tmp_path: Path) -> None:
+    digests = set()
+    for change in (False, True):
+        data = {f"s{number}": rows(number) for number in range(3)}
+        if change:
+            data["s1"].columns["a"][data["s1"].rows("train")[0]] = 4.9
+        folder = tmp_path / str(change)
+        folder.mkdir()
+        digests.add(small(folder, data=data).run()["train"].digest)
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("normalise", ["federated", "site", "none"])
+def test_every_normalisation_trains(tmp_path: Path, normalise: str) -> None:
+    phases = [PHASES[0], {**PHASES[1], "rounds": 12, "learning_rate": 0.3}, PHASES[3]]
+    study = small(tmp_path, protocol(model={"normalise": normalise}, phases=phases))
+    found = study.protocol.question_plugin.metrics(under(study.run()["test"].results, "federated/test"))
+    assert found["auroc"][0] > 0.6 and not study.refused
+
+
+def test_three_classes_train(tmp_path: Path) -> None:
+    fields = {**plan()["contract"]["fields"], "ill": {"type": "code", "codes": ["none", "mild", "severe"]}}
+    phases = [PHASES[0], {**PHASES[1], "rounds": 12, "learning_rate": 0.3}, *PHASES[2:]]
+    agreed = protocol(question={"kind": "multiclass"}, contract={"fields": fields}, phases=phases)
+    data = {f"s{number}": rows(number, 90, classes=3) for number in range(3)}
+    study = small(tmp_path, agreed, data)
+    found = study.protocol.question_plugin.metrics(under(study.run()["test"].results, "federated/test"))
+    assert found["accuracy"][0] > 0.4 and not study.refused
+
+
+def test_algorithms_and_questions_can_travel_to_another_process() -> None:
+    agreed = protocol(evaluation={"tune": {"learning_rate": [0.05, 0.1]}})
+    for one in (*agreed.algorithms, agreed.question_plugin, agreed.model_plugin):
+        assert dataclasses.is_dataclass(one)
+        again = pickle.loads(pickle.dumps(one))
+        assert type(again) is type(one)
+        if isinstance(one, FedAvg):
+            assert again.options == one.options and again.protocol.digest == agreed.digest
+
+
+def test_what_is_read_back_from_the_signed_bytes_computes_the_same() -> None:
+    agreed = protocol()
+    again = Protocol.model_validate_json(agreed.canonical)
+    assert again.digest == agreed.digest
+    assert again.complete().digest == agreed.digest
+    assert [one.options for one in again.algorithms] == [one.options for one in agreed.algorithms]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"phases": PHASES[1:]}, "moments"),
+        ({"phases": [PHASES[0], PHASES[3]]}, "no model to test"),
+        ({"phases": [PHASES[0], PHASES[2]]}, "no training phase"),
+        ({"phases": [PHASES[0], {**PHASES[1], "learning_rat": 1}]}, "learning_rate"),
+        ({"phases": [PHASES[0], {**PHASES[1], "learning_rate": -1}]}, "learning_rate"),
+        ({"evaluation": {"tune": {"lr": [1]}}}, "evaluation.tune"),
+        ({"evaluation": {"metrics": ["f1"]}}, "f1"),
+        ({"model": {"hidden": []}}, "hidden"),
+        ({"model": {"kind": "forest"}}, "logistic, mlp"),
+    ],
+)
+def test_contradictions_are_refused_with_the_key(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ProtocolError, match=".") as caught:
+        Protocol.model_validate(plan(**changes)).complete()
+    assert words in str(caught.value)
+
+
+def test_initial_parameters_follow_from_the_seed_alone() -> None:
+    one, other = protocol(), protocol(evaluation={"seed": 43})
+    assert one.initial == protocol().initial != other.initial
+    with reproducible(Stream.public(5)):
+        import torch
+
+        torch.rand(3)
+    assert protocol().initial == one.initial
+    assert parameters_of(new_network(one)).keys() == initial_parameters(one).keys()
+
+
+def test_no_advance_uses_what_differs_between_processors() -> None:
+    """Spot check beside tests/house/test_advance.py: the server optimiser has only + - * / and sqrt."""
+    tree = ast.parse(Path(server.__file__).read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Pow | ast.MatMult)]
