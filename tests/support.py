@@ -15,12 +15,13 @@ from wardround.coordinator import events
 from wardround.coordinator.book import Book
 from wardround.coordinator.rounds import Step, run_study
 from wardround.coordinator.store import Store
+from wardround.data.snapshot import write_snapshot
 from wardround.engines.inprocess import InProcess, Place
 from wardround.learning.network import initial_parameters
 from wardround.record.log import Log
 from wardround.record.note import Signer
 from wardround.site.keys import SiteKeys
-from wardround.site.node import Site
+from wardround.site.gate import Site
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
 from wardround.study.arrays import arrays_digest
@@ -30,7 +31,7 @@ from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Done
 
-PHASES = [
+PHASES: list[dict[str, Any]] = [
     {"name": "moments", "kind": "moments"},
     {"name": "train", "kind": "fedavg", "rounds": 3, "learning_rate": 0.1, "batch_size": 16},
     {"name": "local", "kind": "local"},
@@ -74,7 +75,7 @@ def rows(seed: int, count: int = 60, classes: int = 2) -> Dataset:
     label = np.digitize(score, np.quantile(score, np.arange(1, classes) / classes)).astype(np.int32)
     a[rng.random(count) < 0.1] = np.nan
     role = np.repeat([0, 1, 2], [count - 2 * (count // 5), count // 5, count // 5]).astype(np.int8)
-    columns = {"a": a, "b": b, "sex": rng.integers(0, 2, count).astype(np.int32), "ill": label}
+    columns: dict[str, np.ndarray] = {"a": a, "b": b, "sex": rng.integers(0, 2, count).astype(np.int32), "ill": label}
     return Dataset(columns, np.arange(count), rng.permutation(role))
 
 
@@ -131,7 +132,7 @@ def small(
             key.public_key(),
             len(dataset.rows("train")),
         )
-        place = folder
+        place = write_snapshot(dataset, agreed.contract, "table", folder / "snapshots" / name)[1] if workers else folder
         places[name] = Place(site, dataset, place)
     seen: list[events.Event] = []
     book = Book(agreed, store, log, key, {name: place.site.keys.public for name, place in places.items()}, seen.append)

@@ -95,9 +95,10 @@ def training(released: Done | None, earlier: Mapping[str, Done]) -> tuple[int, s
     """
     if released is None:
         return 0, "rounds"
-    if "choice" in released.results and released.round == 0:
-        released = earlier[f"{released.phase}.{int(released.results['choice'])}"]
-    return released.round, released.stopped
+    chosen = released
+    if "choice" in released.results:
+        chosen = earlier[f"{released.phase}.{int(released.results['choice'])}"]
+    return int(released.results["trained_rounds"]), chosen.stopped
 
 
 def _judged(protocol: Protocol, facts: Mapping[str, SiteFacts], sums: Mapping[str, Mapping[str, Arrays]]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from wardround.record import bundle
 from wardround.record.log import Log
 from wardround.record.note import Signer
 from wardround.site.keys import SiteKeys
-from wardround.site.node import Site
+from wardround.site.gate import Site
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
 from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes

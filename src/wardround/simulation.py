@@ -63,7 +63,8 @@ class Result:
     def _repr_html_(self) -> str:
         from wardround.pages.notebook import result_card
 
-        return result_card(self.result, self.folder)
+        card: str = result_card(self.result, self.folder)
+        return card
 
 
 def load_study(path: str | Path) -> Study:

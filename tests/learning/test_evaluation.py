@@ -9,7 +9,7 @@ from wardround.learning.evaluation import Difference, Estimate, verdicts
 def test_an_estimate_takes_the_plain_value_and_the_replicates_percentiles() -> None:
     replicates = np.linspace(0, 1, 101)
     found = Estimate.of(np.concatenate([[0.4], replicates, [np.nan]]))
-    assert (found.value, found.low, found.high) == (0.4, pytest.approx(0.025), pytest.approx(0.975))
+    assert [found.value, found.low, found.high] == pytest.approx([0.4, 0.025, 0.975])
     assert Estimate.of(np.array([np.nan, 1.0])) == Estimate(None, None, None)
     assert Estimate.of(np.array([0.5])) == Estimate(0.5, None, None)
 

@@ -28,11 +28,22 @@ def study(sites: dict[str, tuple[Any, float, float, str]], title: str, rounds: i
     rng = np.random.default_rng(7)
     gaps = {name: {"auroc": cell(gap, width)} for name, (_, gap, width, _) in sites.items()}
     scores = 0.936 - 0.27 * np.exp(-np.arange(rounds + 1) / 4) + rng.normal(0, 0.0022, rounds + 1)
-    history: list[dict[str, Any]] = [{"phase": "moments", "round": 0, "bytes_up": 960 * len(sites), "bytes_down": 200 * len(sites), "seconds": 0.02}]
+    history: list[dict[str, Any]] = [
+        {"phase": "moments", "round": 0, "bytes_up": 960 * len(sites), "bytes_down": 200 * len(sites), "seconds": 0.02}
+    ]
     for candidate, speed in enumerate((0.6, 1.0, 0.35)):
         for round_ in range(rounds + 1):
             score = float(0.62 + (scores[round_] - 0.62) * (1 if speed == 1 else 0.96 * (1 - np.exp(-(round_ + 1) * speed / 3))))
-            history.append({"phase": f"train.{candidate}", "round": round_, "auroc": score, "bytes_up": 5200 * len(sites), "bytes_down": 900, "seconds": 0.1})
+            history.append(
+                {
+                    "phase": f"train.{candidate}",
+                    "round": round_,
+                    "auroc": score,
+                    "bytes_up": 5200 * len(sites),
+                    "bytes_down": 900,
+                    "seconds": 0.1,
+                }
+            )
     history.append({"phase": "evaluate", "round": 0, "bytes_up": 410_000 * len(sites), "bytes_down": 900, "seconds": 0.4})
     return {
         "study": "breast-cytology",
@@ -63,7 +74,7 @@ def study(sites: dict[str, tuple[Any, float, float, str]], title: str, rounds: i
             "best_single": {"all": {"auroc": cell(0.041, 0.014)}, "sites": {}},
         },
         "verdicts": {name: verdict for name, (_, _, _, verdict) in sites.items()},
-        "verdict_notes": {name: note(verdict, gap) for name, (_, gap, _, verdict) in sites.items()},
+        "verdict_notes": {name: note(verdict) for name, (_, _, _, verdict) in sites.items()},
         "history": history,
         "refusals": [],
         "chosen": {"learning_rate": 0.1, "local_epochs": 2},
@@ -81,18 +92,26 @@ def study(sites: dict[str, tuple[Any, float, float, str]], title: str, rounds: i
 
 def about_site(patients: Any) -> dict[str, Any]:
     if not isinstance(patients, int):
-        return {"patients": patients, "examples": patients, "train": "<10", "validation": "<10", "test": "<10", "positive_share": None, "snapshot_bytes": 2100}
+        return {
+            "patients": patients,
+            "examples": patients,
+            "train": "<10",
+            "validation": "<10",
+            "test": "<10",
+            "positive_share": None,
+            "snapshot_bytes": 2100,
+        }
     test, validation = patients // 4, patients // 6
     parts = {"train": patients - test - validation, "validation": validation, "test": test}
     return {"patients": patients, "examples": patients, **parts, "positive_share": 0.37, "snapshot_bytes": patients * 250}
 
 
-def note(verdict: str, gap: float) -> str:
+def note(verdict: str) -> str:
     return {
-        "gains": f"The federated model is better by {gap:.3f}, and the whole interval lies above zero.",
-        "no_worse": "The interval holds zero; at worst the loss is smaller than the margin of 0.02.",
-        "loses": f"The site's own model is better by {-gap:.3f}, and the whole interval lies below zero.",
-        "cannot_say": "Fewer than 30 test patients: no claim is made, whatever the figures.",
+        "gains": "better than the site's own model, after Holm's correction",
+        "no_worse": "no worse than the margin, after Holm's correction",
+        "loses": "worse than the site's own model, after Holm's correction",
+        "cannot_say": "too few test patients to say: fewer than 30, or fewer than 5 of a class",
     }[verdict]
 
 
@@ -115,11 +134,23 @@ def forty_sites() -> dict[str, Any]:
         width = 0.32 / np.sqrt(patients if isinstance(patients, int) else 8)
         gap = float(rng.normal(0.014, 0.02))
         clear = "gains" if gap > width else "loses" if gap < -width else "no_worse" if gap - width > -0.02 else "cannot_say"
-        sites[f"hospital-{index + 1:02d}"] = (patients, gap, float(width), clear if isinstance(patients, int) and patients > 120 else "cannot_say")
+        sites[f"hospital-{index + 1:02d}"] = (
+            patients,
+            gap,
+            float(width),
+            clear if isinstance(patients, int) and patients > 120 else "cannot_say",
+        )
     result = study(sites, "Readmission within thirty days at forty hospitals", rounds=60)
     result["synthetic"] = True
     result["refusals"] = [
-        {"phase": "train.1", "round": n, "site": "hospital-12", "where": "deadline", "reason": "No answer within 60 s.", "remedy": "Look at its machine."}
+        {
+            "phase": "train.1",
+            "round": n,
+            "site": "hospital-12",
+            "where": "deadline",
+            "reason": "No answer within 60 s.",
+            "remedy": "Look at its machine.",
+        }
         for n in (3, 4, 5, 9)
     ]
     return result
@@ -155,10 +186,15 @@ def bare() -> dict[str, Any]:
 PROTOCOL: dict[str, Any] = {
     "version": 1,
     "study": "breast-cytology",
-    "parties": {"coordinator": "University hospital, coordinating centre", "legal_basis": "GDPR Art. 9(2)(j)", "ethics": "EK 2026/117", "expires": None},
+    "parties": {
+        "coordinator": "University hospital, coordinating centre",
+        "legal_basis": "GDPR Art. 9(2)(j)",
+        "ethics": "EK 2026/117",
+        "expires": None,
+    },
     "privacy": {"mode": "none", "counts": True},
     "stop": {"target": None, "patience": 6, "keep": "best"},
-    "evaluation": {"refit": False},
+    "evaluation": {"refit": False, "specificity": 0.9},
 }
 
 
@@ -177,7 +213,9 @@ def write_folder(folder: Path, result: dict[str, Any]) -> Path:
             else:
                 log.append({"v": 1, "t": "egress", **where, "kind": "sums", "bytes": row["bytes_up"] // len(logs)})
     if "Dresden" in logs:
-        coordinator.append({"v": 1, "t": "refusal", "site": "Dresden", "phase": "train.1", "round": 7, "attempt": 0, "where": "admit", **NAN})
+        coordinator.append(
+            {"v": 1, "t": "refusal", "site": "Dresden", "phase": "train.1", "round": 7, "attempt": 0, "where": "admit", **NAN}
+        )
     record = folder / "record"
     (record / "layouts").mkdir(parents=True)
     (record / "protocol.json").write_text(json.dumps(PROTOCOL))

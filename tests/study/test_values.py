@@ -65,7 +65,8 @@ def test_an_ask_travels_as_bytes_and_comes_back_the_same() -> None:
 
 def test_a_task_s_digest_covers_its_header() -> None:
     task = Task("s", "p", "train", 1, 0, "answer", "north", 5.0, "a", "r")
-    changes = {"study": "t", "protocol": "q", "phase": "x", "round": 2, "attempt": 1, "stage": "close", "site": "south", "ask": "b", "roster": "q"}
+    changes: dict[str, object] = {"study": "t", "protocol": "q", "phase": "x", "round": 2, "attempt": 1}
+    changes |= {"stage": "close", "site": "south", "ask": "b", "roster": "q"}
     digests = {replace(task, **{name: value}).digest for name, value in changes.items()}  # type: ignore[arg-type]
     assert len(digests | {task.digest}) == len(changes) + 1
 

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from wardround.cli import say
-
 DEMOS = ("breast-cytology",)
 
 

@@ -45,9 +45,9 @@ def doctor(
         say.document({"ok": fine, "checks": [one._asdict() for one in found]})
     else:
         for one in found:
-            typer.echo(f"{typer.style(f'{one.verdict:<8}', fg=COLOURS[one.verdict])}  {one.name:<8}  {one.text}")
+            typer.echo(f"{typer.style(f'{one.verdict:<8}', fg=COLOURS[one.verdict])}  {one.name:<10}  {one.text}")
             if one.remedy:
-                typer.echo(f"{'':20}{one.remedy}")
+                typer.echo(f"{'':22}{one.remedy}")
     raise typer.Exit(say.OK if fine else say.NO)
 
 
@@ -55,7 +55,7 @@ def _python() -> Iterator[Found]:
     import platform
     import sqlite3
 
-    yield Found("python", "ok", f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Found("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Found("sqlite", "ok", sqlite3.sqlite_version)
 
 
@@ -67,7 +67,7 @@ def _plugins() -> Iterator[Found]:
         if listed:
             yield Found(f"{kind}s", "ok", ", ".join(listed))
         else:
-            yield Found(f"{kind}s", "missing", "none is registered", "Install wardround itself: its code alone does not register its plugins.")
+            yield Found(f"{kind}s", "missing", "none is registered", "Install wardround; its code alone does not register plugins.")
 
 
 def _torch() -> Iterator[Found]:
@@ -107,7 +107,7 @@ def _disk(folder: Path) -> Iterator[Found]:
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free in {folder.resolve()}"
     if not os.access(folder, os.W_OK):
-        yield Found("disk", "missing", f"{folder.resolve()} cannot be written", "Give this user the right to write there, or name another folder.")
+        yield Found("disk", "missing", f"{folder.resolve()} cannot be written", "Give this user the right to write there.")
     elif free < LEAST_DISK:
         yield Found("disk", "warning", text, "Make room: a study keeps snapshots, state and record there.")
     else:
@@ -135,6 +135,6 @@ def _clock() -> Iterator[Found]:
     now, installed = time.time(), Path(str(wardround.__file__)).stat().st_mtime
     text = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if now + 86400 < installed:
-        yield Found("clock", "missing", f"{text} is before this program was installed", "Set the clock: entries and deadlines carry its time.")
+        yield Found("clock", "missing", f"{text} is before this program was installed", "Set the clock.")
     else:
         yield Found("clock", "ok", text)

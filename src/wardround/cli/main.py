@@ -1,6 +1,7 @@
 """Put the commands together and be the edge at which errors become one sentence, a remedy and an exit code.
 
-No module of this room imports anything heavy (numpy, polars, pydantic, torch, rich) before a command runs, so that `--help` answers at once.
+No module of this room imports anything heavy (numpy, polars, pydantic, torch, rich) before a command runs, so that `--help` answers
+at once.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command()(demo.demo)
-app.add_typer(study.app, name="study")
-app.add_typer(site.app, name="site")
-app.command()(simulate.simulate)
-app.command()(verify.verify)
-app.command()(report.report)
-app.command()(doctor.doctor)
-app.command()(next.next)
+app.command(short_help="Run a study on real data, in about a minute.")(demo.demo)
+app.command(short_help="Run a study with all sites on this machine.")(simulate.simulate)
+app.command(short_help="Check a study's record offline.")(verify.verify)
+app.command(short_help="Write the report of a finished study again.")(report.report)
+app.command(short_help="Say what waits for you here.")(next.next)
+app.command(short_help="Look whether this machine can run a study.")(doctor.doctor)
+app.add_typer(study.app, name="study", short_help="Write a study and check it.")
+app.add_typer(site.app, name="site", short_help="Describe a hospital's data and check it.")
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +66,8 @@ def main() -> None:
         raise SystemExit(say.OK) from None
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        say.complain(WardroundError(f"{place}{error.strerror or type(error).__name__}.", "Check path, rights and free space, then try again."), as_json)
+        message = f"{place}{error.strerror or type(error).__name__}."
+        say.complain(WardroundError(message, "Check path, rights and free space, then try again."), as_json)
         raise SystemExit(say.WRONG_USE) from None
     except Exception as error:
         # The text of a foreign error may hold a patient's value, so only its kind and place are shown.

@@ -45,9 +45,9 @@ def waiting(folder: Path) -> Iterator[Step]:
     """Yield what waits in a folder, the first step first.
 
     Args:
-        folder: may hold `study.toml`, site files (also one folder deeper) and results folders.
+        folder: may hold `study.toml` and site files (also one folder deeper) and results folders.
     """
-    study = folder / "study.toml"
+    study = _first([folder / "study.toml", *sorted(folder.glob("*/study.toml"))])
     sites = site_files(folder)
     runs = [path.parent for path in sorted([*folder.glob("state.sqlite"), *folder.glob("*/state.sqlite")])]
     for run in runs:
@@ -59,11 +59,17 @@ def waiting(folder: Path) -> Iterator[Step]:
     elif (wrong := _wrong(study)) is not None:
         yield Step(f"The study file cannot be used yet ({wrong}). See what is wrong with it:", _command("study", "check", study))
     elif not sites:
-        yield Step("The study is complete. Describe the data of a hospital:", _command("site", "new", folder / "site.toml", "--study", study))
+        command = _command("site", "new", folder / "site.toml", "--study", study)
+        yield Step("The study is complete. Describe the data of a hospital:", command)
     else:
         for path in sites.values():
             yield Step(f"Check the data of {path}:", _command("site", "check", path, "--study", study))
         yield Step("Run the study with all sites on this machine:", _simulate(study, list(sites.values()), folder / RESULTS))
+
+
+def _first(paths: list[Path]) -> Path:
+    """Return the first path that exists, or the first of all."""
+    return [*(path for path in paths if path.exists()), paths[0]][0]
 
 
 def site_files(folder: Path) -> dict[str, Path]:

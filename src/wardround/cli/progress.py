@@ -57,7 +57,7 @@ class Lines:
             case events.RoundClosed() if event.metric is not None and event.value is not None:
                 self._last = f", {event.metric} {event.value:.3f}"
             case events.PhaseDone():
-                self.say(f"{event.phase}: {_rounds(event.rounds)}, ended by {event.stopped}{self._last}{self._missing()}")
+                self.say(f"{event.phase}: {_came_to(event)}{self._last}{self._missing()}")
                 self._refused.clear()
                 self._last = ""
             case events.Note():
@@ -127,6 +127,12 @@ class Live(Lines):
             return ""
         seconds = self._seconds / self._closed * max(task.total - task.completed, 0)
         return f"at most {seconds // 60:.0f}:{seconds % 60:02.0f} left"
+
+
+def _came_to(event: events.PhaseDone) -> str:
+    if not event.rounds:
+        return "chosen among the phases before"
+    return _rounds(event.rounds) + ("" if event.stopped == "rounds" else f", ended by {event.stopped}")
 
 
 def _rounds(count: int) -> str:

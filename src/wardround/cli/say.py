@@ -6,6 +6,7 @@ A command with `--json` prints one JSON document on standard output and nothing 
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from wardround.study.errors import WardroundError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from wardround.study.findings import FileRefused
 
 OK, NO, WRONG_USE = 0, 1, 2
 """Exit codes: all is well; the answer is no; the command was used wrongly or evidence is missing."""
@@ -31,12 +32,9 @@ def line(text: str, bold: bool = False) -> None:
     typer.secho(text, bold=bold)
 
 
-def console() -> Console:
-    """Return a console for tables and headings, no wider than can be read."""
-    from rich.console import Console
-
-    plain = Console(highlight=False, markup=False)
-    return Console(highlight=False, markup=False, width=min(plain.width, WIDEST))
+def width() -> int:
+    """Return how wide a page may be: as the terminal, but no wider than can be read."""
+    return min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
 
 
 def complain(error: WardroundError, as_json: bool = False) -> None:
@@ -50,3 +48,16 @@ def complain(error: WardroundError, as_json: bool = False) -> None:
     typer.echo(f"{typer.style('What to do:', bold=True)} {error.remedy}", err=True)
     if as_json:
         document({"error": {"kind": type(error).__name__, "message": error.message.rstrip(), "remedy": error.remedy}})
+
+
+def findings(refused: FileRefused, as_json: bool) -> None:
+    """Print all that is wrong with a file, on standard output: it is the answer to a check."""
+    if as_json:
+        found = [{"line": one.line, "key": one.key, "wrong": one.wrong, "remedy": one.remedy} for one in refused.findings]
+        document({"ok": False, "file": refused.name, "findings": found})
+        return
+    count = len(refused.findings)
+    line(f"{refused.name}: {'one thing is' if count == 1 else f'{count} things are'} wrong.", bold=True)
+    for one in refused.findings:
+        line(f"  {one.place('') or 'the file'}: {one.wrong}")
+        line(f"      {one.remedy}")

@@ -10,7 +10,6 @@ import typer
 from wardround.cli import say
 
 if TYPE_CHECKING:
-    from wardround.study.findings import FileRefused
     from wardround.study.protocol import Protocol
 
 app = typer.Typer(help="Write a study, check it, describe its file to an editor.", no_args_is_help=True, rich_markup_mode=None)
@@ -39,26 +38,23 @@ def check(
     """
     from wardround.simulation import load_study
     from wardround.study.findings import FileRefused
-    from wardround.study.protocol.summary import summary
+    from wardround.study.protocol.summary import as_text, summary
 
     try:
         protocol = load_study(file).protocol
     except FileRefused as refused:
-        _print_findings(refused, json)
+        say.findings(refused, json)
         raise typer.Exit(say.NO) from None
     parts, warnings = summary(protocol), _warnings(protocol)
     if json:
         page = [{"title": part.title, "lines": list(part.lines)} for part in parts]
-        say.document({"ok": True, "study": protocol.study, "digest": protocol.digest, "summary": page, "warnings": warnings, "findings": []})
+        facts = {"study": protocol.study, "digest": protocol.digest, "summary": page, "warnings": warnings}
+        say.document({"ok": True, "file": str(file), "findings": [], **facts})
         return
-    from rich.padding import Padding
-
-    page_of = say.console()
     for part in parts:
-        page_of.print(part.title, style="bold")
-        for line in part.lines:
-            page_of.print(Padding(line, (0, 0, 0, 2)))
-        page_of.print()
+        title, _, lines = as_text([part], say.width()).partition("\n")
+        say.line(title, bold=True)
+        say.line(lines)
     for warning in warnings:
         say.line(f"Warning: {warning}", bold=True)
     say.line(f"{file}: this study can be run.")
@@ -85,18 +81,6 @@ def write_new(path: Path, text: str) -> None:
             file.write(text)
     except FileExistsError:
         raise StoreError(f"{path} exists already.", "Name another file, or remove this one first.") from None
-
-
-def _print_findings(refused: FileRefused, json: bool) -> None:
-    if json:
-        found = [{"line": one.line, "key": one.key, "wrong": one.wrong, "remedy": one.remedy} for one in refused.findings]
-        say.document({"ok": False, "findings": found})
-        return
-    count = len(refused.findings)
-    say.line(f"{refused.name}: {'one thing is' if count == 1 else f'{count} things are'} wrong.", bold=True)
-    for one in refused.findings:
-        say.line(f"  {one.place('').removeprefix(', ') or 'the file'}: {one.wrong}")
-        say.line(f"      {one.remedy}")
 
 
 def _warnings(protocol: Protocol) -> list[str]:

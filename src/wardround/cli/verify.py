@@ -22,7 +22,10 @@ def verify(
     clean run says "witnesses: INCOMPLETE" and exits with 2.
     """
     from wardround.record.verify import verify as check
+    from wardround.study.errors import StoreError
 
+    if not path.is_dir():
+        raise StoreError(f"{path}: there is no such folder.", "Name the results folder of a study; it holds the folder record.")
     report = check(path)
     if json:
         say.document(report.as_dict())

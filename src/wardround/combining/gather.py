@@ -38,5 +38,5 @@ def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float) -> I
         else:
             yield reply, admitted
     for task in waiting.values():
-        remedy = "See that the site's node runs and reaches the coordinator; the study goes on while the quorum holds."
+        remedy = "See that the site's gate runs and reaches the coordinator; the study goes on while the quorum holds."
         yield Refusal(task.digest, task.site, "deadline", f"no answer within {due:g} s", remedy, again=True)

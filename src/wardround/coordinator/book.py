@@ -80,7 +80,7 @@ class Book:
             integers = unpack(task.body.layout, update.body)
         except (OutOfBounds, VerificationError) as error:
             reason = error.message if isinstance(error, VerificationError) else str(error)
-            remedy = "Look at this site's data and node; the study goes on while the quorum holds."
+            remedy = "Look at this site's data and software; the study goes on while the quorum holds."
             return Refusal(task.digest, task.site, "admit", plain(reason), remedy)
         self.delivered[task.site] = len(self.closings)
         self.store.put_delivered(task.site, len(self.closings))

@@ -1,4 +1,4 @@
-"""Turn a column's cells into numbers, codes or times, and count what cannot be turned: nothing is guessed, nothing silently becomes missing.
+"""Turn a column's cells into numbers, codes or times, and count what cannot be: nothing is guessed, nothing silently goes missing.
 
 A source hands over text, or a file's own types. Text is *tidied* before it is compared: blanks around it go, and a whole number written
 with a decimal part of zeros ("1.0", which many programs write for the code 1) loses that part.
@@ -37,7 +37,7 @@ class Cells:
     def missing(self) -> np.ndarray:
         """Return bool [N], True where the cell is empty."""
         none = self.values < 0 if self.values.dtype == np.int32 else np.isnan(self.values)
-        return none & ~self.unreadable
+        return np.asarray(none & ~self.unreadable)
 
 
 def tidy(text: str) -> str:

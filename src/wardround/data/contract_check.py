@@ -1,8 +1,8 @@
 """Hold a site's rows against the contract, and make of them the dataset that a worker sees.
 
 Everything is checked before anything is refused: the report lists all findings, each with a count and a remedy. Rows keep the order of
-their file and none is dropped. What becomes of a row depends on its own cells and its patient's identifier alone, so altering a test row moves
-nothing of any other row.
+their file and none is dropped. What becomes of a row depends on its own cells and its patient's identifier alone, so altering a test row
+moves nothing of any other row.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import polars as pl
 
 from wardround.data.cells import as_seconds, as_text, tidy, without
 from wardround.data.fields import column_at, read_field
-from wardround.data.report import CheckReport, DataFinding, FieldSummary, shown
+from wardround.data.report import CheckReport, FieldSummary, Found, shown
 from wardround.data.site_file import FieldMap, SiteFile
 from wardround.data.splits import by_column, by_hash, numbered, positions, renumbered, stated_roles
 from wardround.study.dataset import ROLES, Dataset
 from wardround.study.findings import nearest
 from wardround.study.protocol import Contract, Protocol
 
-ENOUGH = 30  # test patients, fewer of which allow no verdict (DESIGN section 5)
-_LEVELS = ("error", "warning", "note")
+ENOUGH = 30  # test patients; fewer allow no verdict (DESIGN section 5)
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,9 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
         site: maps columns to fields.
         protocol: has the contract, the bounds and the shares of the split.
     """
-    contract = protocol.contract
-    found = [*_strange_keys(site, contract), *_size(frame, site, protocol)]
+    contract, found = protocol.contract, Found()
+    _strange_keys(site, contract, found)
+    _size(frame, site, protocol, found)
     specials = [name for name in (contract.patient, contract.time) if name is not None]
     local = {name: column_at(frame, site.column_of(name), name, found) for name in [*specials, *contract.fields]}
     there = {name: column for name, column in local.items() if column is not None}
@@ -61,33 +61,29 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
                 summaries.append(summary)
         time = _time(there, site, contract, found)
         patient, roles = _patients(frame, there, site, protocol, found)
-        found += _duplicates(list(there.values()), contract)
-        found += _judgeable(columns, patient, roles, contract)
-    found.sort(key=lambda finding: _LEVELS.index(finding.level))
+        _duplicates(list(there.values()), contract, found)
+        _judgeable(columns, patient, roles, contract, found)
     parts = {role: int((roles == index).sum()) for index, role in enumerate(ROLES)} if len(roles) else {}
-    report = CheckReport(site.name, len(frame), parts, tuple(found), tuple(summaries))
+    report = CheckReport(site.name, len(frame), parts, found.listed(), tuple(summaries))
     if report.errors:
         return Checked(None, report)
     return Checked(Dataset(columns, renumbered(patient, roles), roles[patient], time), report)
 
 
-def _strange_keys(site: SiteFile, contract: Contract) -> list[DataFinding]:
+def _strange_keys(site: SiteFile, contract: Contract, found: Found) -> None:
     known = [*contract.fields, *(name for name in (contract.patient, contract.time) if name is not None)]
-    strange = [name for name in site.map if name not in known]
-    return [
-        DataFinding("error", "", None, f"{site.place('map', name)}: the contract has no such field.", nearest(name, known))
-        for name in strange
-    ]
+    for name in site.map:
+        if name not in known:
+            found.error("", f"{site.place('map', name)}: the contract has no such field.", nearest(name, known))
 
 
-def _size(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> list[DataFinding]:
+def _size(frame: pl.DataFrame, site: SiteFile, protocol: Protocol, found: Found) -> None:
     rows, most = len(frame), protocol.bounds.examples
     if not rows:
-        return [DataFinding("error", "", 0, f"{site.name}: the source has no rows.", "Check the source, or leave this site out.")]
+        found.error("", f"{site.name}: the source has no rows.", "Check the source, or leave this site out.", 0)
     if rows > most:
-        sentence = f"{site.name}: has {rows} rows, and the protocol allows {most} examples at one site."
-        return [DataFinding("error", "", rows, sentence, "Only a protocol with a larger bounds.examples could take them all.")]
-    return []
+        sentence = f"{site.name}: has {shown(rows)} rows, and the protocol allows {most} examples at one site."
+        found.error("", sentence, "Only a protocol with a larger bounds.examples could take them all.", rows)
 
 
 def _time(there: dict[str, pl.Series], site: SiteFile, contract: Contract, found: Found) -> np.ndarray | None:
@@ -98,8 +94,8 @@ def _time(there: dict[str, pl.Series], site: SiteFile, contract: Contract, found
     cells = as_seconds(without(there[name], site.map.get(name, FieldMap()).missing))
     unreadable, missing = int(cells.unreadable.sum()), int(cells.missing.sum())
     if unreadable:
-        remedy = "Write times as 2024-03-01 or 2024-03-01T12:30:00."
-        found.error(name, f"{name}: {shown(unreadable)} cells hold something else than a time.", remedy, unreadable)
+        sentence = f"{name}: {shown(unreadable)} cells of column {there[name].name!r} hold something else than a time."
+        found.error(name, sentence, "Write times as 2024-03-01 or 2024-03-01T12:30:00.", unreadable)
     if missing:
         found.warn(name, f"{name}: is missing in {shown(missing)} rows.", "Complete it where you can.", missing)
     return cells.values
@@ -108,11 +104,11 @@ def _time(there: dict[str, pl.Series], site: SiteFile, contract: Contract, found
 def _patients(
     frame: pl.DataFrame, there: dict[str, pl.Series], site: SiteFile, protocol: Protocol, found: Found
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the patient of each row, int64 [N], and the part of each patient, int8 [P]."""
+    """Return the patient of each row, int64 [N], and the part of each patient, int8 [P]; no parts when the patients are not known."""
     name = protocol.contract.patient
     if name is None:
         remedy = "Without patient identifiers every claim is image-level: rows of one patient may stand in two parts."
-        found.warn("", f"{site.name}: each row counts as a patient of its own.", remedy, None)
+        found.warn("", f"{site.name}: each row counts as a patient of its own.", remedy)
         identifiers = [f"{site.name}#{row}" for row in range(len(frame))]
     elif name in there:
         identifiers = _identifiers(without(there[name], site.map.get(name, FieldMap()).missing), name, found)
@@ -126,12 +122,14 @@ def _patients(
 
 
 def _identifiers(column: pl.Series, name: str, found: Found) -> list[str]:
-    texts = as_text(column)
-    absent = int((texts.is_null() | (texts == "")).sum())
+    """Return the patient of each row as text, "" where there is none."""
+    texts = as_text(column).fill_null("")
+    absent = int((texts == "").sum())
     if absent:
         sentence = f"{name}: {shown(absent)} rows have no patient identifier."
         found.error(name, sentence, "Complete it; rows of one patient must never stand in two parts.", absent)
-    return texts.fill_null("").to_list()
+    listed: list[str] = texts.to_list()
+    return listed
 
 
 def _stated(frame: pl.DataFrame, patient: np.ndarray, u: np.ndarray, site: SiteFile, protocol: Protocol, found: Found) -> np.ndarray:
@@ -153,41 +151,32 @@ def _stated(frame: pl.DataFrame, patient: np.ndarray, u: np.ndarray, site: SiteF
     return roles
 
 
-def _duplicates(columns: list[pl.Series], contract: Contract) -> list[DataFinding]:
+def _duplicates(columns: list[pl.Series], contract: Contract, found: Found) -> None:
     # Two fields may be read from one column, so the frame's own names cannot serve.
     rows = pl.DataFrame([column.alias(str(index)) for index, column in enumerate(columns)])
     repeated = len(rows) - rows.n_unique() if columns else 0
-    if not repeated:
-        return []
-    whose = "of the same patient " if contract.patient is not None else ""
-    return [
-        DataFinding(
-            "warning",
-            "",
-            repeated,
-            f"{shown(repeated)} rows {whose}repeat an earlier row in every field.",
-            "Look whether they were exported twice.",
-        )
-    ]
+    if repeated:
+        whose = "of the same patient " if contract.patient is not None else ""
+        sentence = f"{shown(repeated)} rows {whose}repeat an earlier row in every field."
+        found.warn("", sentence, "Look whether they were exported twice.", repeated)
 
 
-def _judgeable(columns: dict[str, np.ndarray], patient: np.ndarray, roles: np.ndarray, contract: Contract) -> list[DataFinding]:
-    """Return warnings about what the site's patients cannot show."""
-    found: Found = []
+def _judgeable(columns: dict[str, np.ndarray], patient: np.ndarray, roles: np.ndarray, contract: Contract, found: Found) -> None:
+    """Warn of what the site's patients cannot show."""
     if not len(roles):
-        return found
+        return
     tested, trained = (int((roles == ROLES.index(role)).sum()) for role in ("test", "train"))
     if tested < ENOUGH:
-        sentence = f"Only {shown(tested)} patients are in the test part, and under {ENOUGH} allow no verdict."
+        sentence = f"Only {shown(tested)} patients are in the test part, and fewer than {ENOUGH} allow no verdict."
         found.warn("", sentence, "The site can train, but its result will read 'cannot say'.", tested)
     if not trained:
         found.warn("", "No patient is in the training part.", "Nothing can be learnt here; the site can only evaluate.", 0)
     label = columns.get(contract.label)
     if label is None or label.dtype != np.int32:
-        return found
-    for part, rows in (("the site", np.ones(len(patient), dtype=bool)), ("its training part", roles[patient] == ROLES.index("train"))):
+        return
+    everyone = np.ones(len(patient), dtype=bool)
+    for part, rows in (("the site", everyone), ("its training part", roles[patient] == ROLES.index("train"))):
         if len(np.unique(label[rows & (label >= 0)])) == 1:
             sentence = f"{contract.label}: all rows of {part} have the same class."
-            found.warn(contract.label, sentence, "The site can train, but its result may read 'cannot say'.", None)
-            break
-    return found
+            found.warn(contract.label, sentence, "The site can train, but its result may read 'cannot say'.")
+            return

@@ -84,7 +84,9 @@ def _number(name: str, field: Field, column: pl.Series, site: SiteFile, entry: F
         remedy = 'Correct them, or list the texts that mean missing under [source] missing; a decimal comma needs decimal = ",".'
         found.error(name, sentence, remedy, unreadable)
     factor, offset = _conversion(name, field, site, entry, found)
-    return _within(name, field, Cells(cells.values * factor + offset, cells.unreadable), entry, found)
+    with np.errstate(over="ignore"):
+        values = cells.values * factor + offset
+    return _within(name, field, Cells(values, cells.unreadable), entry, found)
 
 
 def _conversion(name: str, field: Field, site: SiteFile, entry: FieldMap, found: Found) -> tuple[float, float]:
@@ -107,8 +109,8 @@ def _within(name: str, field: Field, cells: Cells, entry: FieldMap, found: Found
     outside = (values < low - slack) | (values > high + slack)
     values = np.where(outside, np.nan, np.clip(values, low, high))
     count, present = int(outside.sum()), int((~np.isnan(cells.values)).sum())
+    many = 2 * count >= present  # as when the median lies outside
     if count:
-        many = 2 * count > present or not low <= float(np.nanmedian(cells.values)) <= high
         sentence = f"{name}: {shown(count)} values lie outside {low:g} to {high:g} {field.unit}"
         if many:
             here = f"the site file says {entry.unit}" if entry.unit else f"the site file names none, so it was taken as {field.unit}"
@@ -119,8 +121,7 @@ def _within(name: str, field: Field, cells: Cells, entry: FieldMap, found: Found
         else:
             found.warn(name, f"{sentence} and count as missing.", "Look whether they are slips of the pen.", count)
     # What is refused anyhow must not be reported a second time as missing.
-    refused = cells.unreadable | (outside if field.outside == "refuse" else np.zeros(len(outside), dtype=bool))
-    return Cells(values, refused)
+    return Cells(values, cells.unreadable | outside if many or field.outside == "refuse" else cells.unreadable)
 
 
 def _code(name: str, field: Field, column: pl.Series, site: SiteFile, entry: FieldMap, found: Found) -> Cells:

@@ -28,8 +28,10 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from wardround.data.cells import tidy
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import FileRefused, Finding, findings_of, nearest
+from wardround.study.plugins import find, options_of, problems
 from wardround.study.protocol.locate import line_of
 from wardround.study.protocol.plugged import Plugged
 from wardround.study.protocol.section import Name, Section
@@ -87,6 +89,8 @@ class FieldMap(Section):
     def _consistent(self) -> Self:
         if self.factor == 0:
             raise ValueError("factor: 0 would make every value the same; write the number that converts the unit")
+        if self.codes is not None and len({tidy(local) for local in self.codes}) != len(self.codes):
+            raise ValueError("codes: a local code stands there twice, as '1' and '1.0' do; list each once")
         return self
 
 
@@ -107,7 +111,7 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        listed = [*self.train, *self.validation, *self.test]
+        listed = [tidy(value) for value in (*self.train, *self.validation, *self.test)]
         if len(set(listed)) != len(listed):
             raise ValueError("a value stands in two parts; list each value once")
         return self
@@ -162,7 +166,7 @@ def load_site(path: Path | str) -> SiteFile:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise FileRefused(str(path), [Finding("", "there is no such file.", "Check the path, or write a site file first.")]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -181,7 +185,7 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
 
 
 def _checked(data: Mapping[str, Any], folder: Path, found: list[Finding]) -> SiteFile | None:
-    """Return the site; None, and at least one finding, when it cannot be accepted. Each table is checked on its own, so that all is found."""
+    """Return the site; None, and at least one finding, when it cannot be accepted. Each table is checked on its own: all is found."""
     known = list(SiteFile.model_fields)
     found += [Finding(key, "there is no such key.", nearest(key, known)) for key in data if key not in known]
     source = _source(data.get("source"), folder, found)
@@ -220,9 +224,8 @@ def _source(table: Any, folder: Path, found: list[Finding]) -> Plugged | None:
     if source is None:
         return None
     try:
-        return source.complete("source", "source")
-    except FileRefused as error:
-        found += error.findings
+        wrong = problems(options_of(find("source", source.kind, "source.kind")), source.options, "source", ["kind"])
     except ProtocolError as error:
-        found.append(Finding.of(error))
-    return None
+        wrong = [Finding.of(error)]
+    found += wrong
+    return None if wrong else source.complete("source", "source")

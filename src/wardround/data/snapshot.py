@@ -3,9 +3,9 @@
     <64 hex digits>/columns.safetensors     every field, patient index, role and time
     <64 hex digits>/snapshot.json           what they are; states the digest of columns.safetensors
 
-The digest of snapshot.json is the snapshot's digest and the folder's name, so `sha256sum` on both files shows whether a byte was changed. The snapshot
-depends on the site's rows, the contract's fields and the split, on nothing else of a study. No identifier of the hospital enters it: patients
-are numbers, training patients first, then validation, then test, each by first appearance in the file.
+The digest of snapshot.json is the snapshot's digest and the folder's name, so `sha256sum` on both files shows whether a byte was changed.
+The snapshot depends on the site's rows, the contract's fields and the split, on nothing else of a study. No identifier of the hospital
+enters it: patients are numbers, training patients first, then validation, then test, each by first appearance in the file.
 
 Source: safetensors (see `wardround.study.arrays`); RFC 8785 (canonical JSON).
 """

@@ -1,7 +1,7 @@
 """Assign each patient to the training, validation or test part.
 
-Whoever knows the study can repeat it, and it depends on nothing but the patient's identifier: a patient who is seen at two hospitals, or twice at
-one, is in the same part everywhere, and neither another patient, nor the order of rows, nor any value moves anybody.
+Whoever knows the study can repeat it, and it depends on nothing but the patient's identifier: a patient who is seen at two hospitals, or
+twice at one, is in the same part everywhere, and neither another patient, nor the order of rows, nor any value moves anybody.
 
     u = HMAC-SHA256(key of the study, identifier), its first 53 bits as a number in [0, 1)
     u < test: test;   u < test + validation: validation;   else: training
@@ -84,9 +84,10 @@ def numbered(identifiers: Iterable[str]) -> tuple[np.ndarray, list[str]]:
 
 
 def renumbered(patient: np.ndarray, roles: np.ndarray) -> np.ndarray:
-    """Return the patient of each row, int64 [N], numbered anew: training patients first, then validation, then test, each by first appearance.
+    """Return the patient of each row, int64 [N], numbered anew: training patients first, then validation, then test.
 
-    So that nothing which happens in a test row (not even another identifier) can change the number of a training patient.
+    Within a part it stays first appearance. So nothing that happens in a test row, not even another identifier, can change the number of a
+    training or validation patient.
 
     Args:
         patient: int64 [N], by first appearance.
@@ -100,4 +101,5 @@ def renumbered(patient: np.ndarray, roles: np.ndarray) -> np.ndarray:
 
 def stated_roles(values: Iterable[str | None], meaning: Mapping[str, str]) -> np.ndarray:
     """Return the part that each row names, int8 [N], -1 where it names none of those in `meaning` (value to role)."""
-    return np.array([ROLES.index(meaning[value]) if value in meaning else -1 for value in values], dtype=np.int8)
+    index = {value: ROLES.index(role) for value, role in meaning.items()}
+    return np.array([-1 if value is None else index.get(value, -1) for value in values], dtype=np.int8)

@@ -1,14 +1,14 @@
 """Convert units that differ by a constant, and refuse the others.
 
 A contract states each number's unit once for all hospitals; a site file may state the unit of its own column. What is converted here needs
-no knowledge of the substance: mass to mass, length to length, mass concentration to mass concentration. From mg/dL of glucose to mmol/L is another
-matter (each substance has its own molar mass), so it is refused: the site writes `factor = ...` and thereby says what it measured.
+no knowledge of the substance: mass to mass, length to length, mass concentration to mass concentration. From mg/dL of glucose to mmol/L is
+another matter (each substance has its own molar mass), so it is refused: the site writes `factor = ...` and thereby says what it measured.
 
 Units are written as in UCUM ("mg/dL", "mm[Hg]", "a"); a few everyday spellings are understood as well ("mmHg", "years").
 
-Source: UCUM, The Unified Code for Units of Measure, version 2.1, tables of base, customary, clinical and other units, https://ucum.org/ucum (a = 365.25 d,
-mo = a/12, [lb_av] = 453.59237 g, [in_i] = 2.54 cm, m[Hg] = 133.322 kPa, m[H2O] = 9.80665 kPa, degree Fahrenheit = 5/9 K); BIPM, The
-International System of Units, 9th edition 2019 (0 degrees Celsius = 273.15 K).
+Source: UCUM, The Unified Code for Units of Measure, version 2.1, tables of base, customary, clinical and other units,
+https://ucum.org/ucum (a = 365.25 d, mo = a/12, [lb_av] = 453.59237 g, [in_i] = 2.54 cm, m[Hg] = 133.322 kPa, m[H2O] = 9.80665 kPa, degree
+Fahrenheit = 5/9 K); BIPM, The International System of Units, 9th edition 2019 (0 degrees Celsius = 273.15 K).
 """
 
 from __future__ import annotations

@@ -12,18 +12,19 @@ carries, https://archive.ics.uci.edu/dataset/17 (CC BY 4.0).
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from wardround.study.errors import MissingExtra
+from wardround.study.errors import MissingExtra, StoreError
 
 HOSPITALS = {"screening": 75, "rural": 44, "district": 110, "city": 150, "university": 190}
 """Name and number of patients of each hospital, from the mildest case mix to the most severe."""
 
-NOISE = 1.0
+NOISE = 1.5
 SEED = 569
 
 
@@ -36,29 +37,29 @@ class Inputs:
 
 
 def write(folder: Path) -> Inputs:
-    """Write `study.toml`, and for each hospital `<name>.toml` and `<name>.csv`, into a folder; files that are there are written again.
+    """Write `study.toml`, and for each hospital `<name>.toml` and `<name>.csv`, into a folder.
 
     Args:
         folder: made if it is not there.
 
     Raises:
         MissingExtra: scikit-learn, which carries the data, is not installed.
+        StoreError: one of the files is there and says something else: somebody's own work is not written over.
     """
     names, values, malignant = _patients()
-    folder.mkdir(parents=True, exist_ok=True)
-    study = folder / "study.toml"
-    study.write_text(resources.files(__package__).joinpath("breast_cytology.toml").read_text(encoding="utf-8"), encoding="utf-8")
     order = by_severity(values)
-    first, sites = 0, []
+    files = {"study.toml": resources.files(__package__).joinpath("breast_cytology.toml").read_text(encoding="utf-8")}
+    first = 0
     for hospital, size in HOSPITALS.items():
         rows = np.sort(order[first : first + size])
         first += size
         german = hospital == "district"
-        _write_table(folder / f"{hospital}.csv", names, values[rows], malignant[rows], german)
-        site = folder / f"{hospital}.toml"
-        site.write_text(_site_file(hospital, german), encoding="utf-8")
-        sites.append(site)
-    return Inputs(study, tuple(sorted(sites)))
+        files[f"{hospital}.csv"] = _table(hospital, names, values[rows], malignant[rows], german)
+        files[f"{hospital}.toml"] = _site_file(hospital, german)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        _put(folder / name, text)
+    return Inputs(folder / "study.toml", tuple(folder / f"{hospital}.toml" for hospital in sorted(HOSPITALS)))
 
 
 def by_severity(values: np.ndarray) -> np.ndarray:
@@ -92,15 +93,24 @@ def _field(name: str) -> str:
     return "_".join([*words, kinds[kind]])
 
 
-def _write_table(path: Path, names: list[str], values: np.ndarray, malignant: np.ndarray, german: bool) -> None:
-    """Write one hospital's table as its own system would export it."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, delimiter=";" if german else ",", lineterminator="\n")
-        table.writerow(["Fallnummer" if german else "case", "diagnosis", *names])
-        for number, (row, cancer) in enumerate(zip(values, malignant, strict=True), start=1):
-            numbers = [format(value, ".6g") for value in row]
-            cells = [number.replace(".", ",") for number in numbers] if german else numbers
-            table.writerow([f"{path.stem[:3]}-{number:03d}", "M" if cancer else "B", *cells])
+def _put(path: Path, text: str) -> None:
+    if path.exists():
+        if path.read_text(encoding="utf-8") != text:
+            raise StoreError(f"{path} has been changed.", "Run it with 'wardround simulate', or name another --out for the demo.")
+        return
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def _table(hospital: str, names: list[str], values: np.ndarray, malignant: np.ndarray, german: bool) -> str:
+    """Return one hospital's table as its own system would export it."""
+    file = io.StringIO()
+    table = csv.writer(file, delimiter=";" if german else ",", lineterminator="\n")
+    table.writerow(["Fallnummer" if german else "case", "diagnosis", *names])
+    for number, (row, cancer) in enumerate(zip(values, malignant, strict=True), start=1):
+        cells = [format(value, ".6g") for value in row]
+        cells = [cell.replace(".", ",") for cell in cells] if german else cells
+        table.writerow([f"{hospital[:3]}-{number:03d}", "M" if cancer else "B", *cells])
+    return file.getvalue()
 
 
 def _site_file(hospital: str, german: bool) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wardround.engines.workers import Job, Pool
 from wardround.site.accept import Work, accept
-from wardround.site.node import Site
+from wardround.site.gate import Site
 from wardround.site.release import release, send
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset

@@ -1,7 +1,7 @@
 """Train and test what only a simulation can have.
 
-The pooled model, the ensemble of all local models, and the best single site's model everywhere see the data of all sites at once. So they are no
-phases, leave no message and stand in no record; a federation of hospitals has none of them.
+The pooled model, the ensemble of all local models, and the best single site's model everywhere see the data of all sites at once. So they
+are no phases, leave no message and stand in no record; a federation of hospitals has none of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 from wardround.learning.algorithms.evaluate import Scorer, bootstrap_weights, judged, phase_of_kind, scorer
 from wardround.learning.algorithms.local import training_phase
 from wardround.learning.algorithms.tuned import grid
+from wardround.learning.evaluation import all_sites
 from wardround.learning.fit import Rows, fit
-from wardround.learning.inputs import input_names, no_norm
-from wardround.learning.rows import inputs_and_targets, moments_phase
+from wardround.learning.norm import mean_and_deviation, moment_sums, no_norm
+from wardround.learning.rows import inputs_and_targets
 from wardround.study.arrays import Arrays, under
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
@@ -55,8 +56,8 @@ def compare(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[s
 
 def _pooled(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[str, Done]) -> tuple[Arrays, Arrays]:
     """Return parameters and normalisation of the model trained on all sites' rows in one place."""
-    moments = moments_phase(protocol)
-    norm: Arrays = earlier[moments].results if moments is not None else no_norm(len(input_names(protocol.contract)))
+    parts = [moment_sums(protocol, one.data) for one in work.values()]
+    norm = no_norm(protocol) if protocol.model.normalise == "none" else mean_and_deviation(all_sites(parts))
 
     def gathered(role: str) -> tuple[np.ndarray, np.ndarray]:
         parts = [inputs_and_targets(protocol, work[site].data, norm, role) for site in sorted(work)]
@@ -85,8 +86,7 @@ def _best_single(protocol: Protocol, models: Mapping[str, Arrays], work: Mapping
 
     def value(site: str) -> float:
         parts = [under(judged(protocol, _of(protocol, models[site], one), one.data, None), "validation") for one in work.values()]
-        total = {name: sum(np.asarray(part[name]) for part in parts) for name in parts[0]}
-        score = question.better(metric) * float(question.metrics({name: np.asarray(one) for name, one in total.items()})[metric])
+        score = question.better(metric) * float(question.metrics(all_sites(parts))[metric])
         return -np.inf if np.isnan(score) else score
 
     return max(sorted(models), key=value)

@@ -51,19 +51,3 @@ def scaled_rows(contract: Contract, data: Dataset) -> np.ndarray:
     if "scaled" not in data.cache:
         data.cache["scaled"] = scaled(contract, data.columns)
     return data.cache["scaled"]
-
-
-def normalised(z: np.ndarray, norm: Arrays) -> np.ndarray:
-    """Return float32 [N, F]: (z - mean) / deviation, and 0 (the mean) where missing.
-
-    Args:
-        z: float64 [N, F], from `scaled`.
-        norm: "mean" and "deviation", float64 [F].
-    """
-    x = (z - norm["mean"]) / norm["deviation"]
-    return np.where(np.isnan(x), 0.0, x).astype(np.float32)
-
-
-def no_norm(inputs: int) -> dict[str, np.ndarray]:
-    """Return the normalisation that changes nothing."""
-    return {"mean": np.zeros(inputs), "deviation": np.ones(inputs)}

@@ -1,8 +1,8 @@
 """Draw the report's pictures as inline SVG that needs no script, no picture file and no fixed width.
 
-Every horizontal place is a percentage and every mark a small nested drawing, so lines, markers and letters keep their size while the plot takes
-whatever width a screen, a phone or a sheet of paper gives it. Colours come from the page's style sheet by class; shape and word carry the same
-meaning, so colour is never alone.
+Every horizontal place is a percentage and every mark a small nested drawing, so lines, markers and letters keep their size while the plot
+takes whatever width a screen, a phone or a sheet of paper gives it. Colours come from the page's style sheet by class; shape and word carry
+the same meaning, so colour is never alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ SHAPES: Mapping[str, Markup] = MappingProxyType(
 
 def marker(mark: str) -> Markup:
     """Return a mark by itself, to stand beside its word."""
-    return Markup('<svg class="key m-{0}" viewBox="-9 -9 18 18" width="18" height="18" aria-hidden="true" focusable="false">{1}</svg>').format(mark, SHAPES[mark])
+    size = Markup('viewBox="-9 -9 18 18" width="18" height="18"')
+    return Markup('<svg class="key m-{0}" {1} aria-hidden="true" focusable="false">{2}</svg>').format(mark, size, SHAPES[mark])
 
 
 def interval_row(scale: Scale, shown: Figure, mark: str, says: str, margin: float | None = None) -> Markup:
@@ -70,7 +71,8 @@ def _whisker(scale: Scale, low: float, high: float) -> list[Markup]:
     (left, _), (right, _) = ends
     parts = [Markup('<line class="whisker" x1="{0:.2f}%" x2="{1:.2f}%" y1="50%" y2="50%"/>').format(left, right)]
     for place, beyond in ends:
-        cap = Markup('<path class="whisker" d="M0-4V4"/>') if beyond == 0 else Markup('<path class="arrow" d="M{0} 0 {1}-5V5Z"/>').format(beyond, -7 * beyond)
+        arrow = Markup('<path class="arrow" d="M{0} 0 {1}-5V5Z"/>').format(beyond, -7 * beyond)
+        cap = arrow if beyond else Markup('<path class="whisker" d="M0-4V4"/>')
         parts.append(Markup('<svg x="{0:.2f}%" y="50%" class="mark">{1}</svg>').format(place, cap))
     return parts
 
@@ -99,9 +101,10 @@ def two_bars(left: int, stayed: int | None, most: int, says: str) -> Markup:
         most: bytes that fill the width.
         says: both in words.
     """
-    bars = [Markup('<rect class="left" x="0" y="50%" width="{0:.2f}%" height="6" transform="translate(0 -7)"/>').format(_share(left, most))]
+    bar = Markup('<rect class="{0}" x="0" y="50%" width="{1:.2f}%" height="6" transform="translate(0 {2})"/>')
+    bars = [bar.format("left", _share(left, most), -7)]
     if stayed is not None:
-        bars.append(Markup('<rect class="stayed" x="0" y="50%" width="{0:.2f}%" height="6" transform="translate(0 1)"/>').format(_share(stayed, most)))
+        bars.append(bar.format("stayed", _share(stayed, most), 1))
     return Markup('<svg class="plot bars" role="img" focusable="false"><title>{0}</title>{1}</svg>').format(says, Markup("").join(bars))
 
 

@@ -58,26 +58,30 @@ class Learning:
 def learning(result: Result, protocol: Mapping[str, Any]) -> Learning | None:
     """Return the learning curve of the last training phase, or None when no round has a value.
 
-    A phase "train" that tunes is carried out as "train.0", "train.1" and so on; these are read as one, and the best kept round decides, as in training.
+    A phase "train" that tunes is carried out as "train.0", "train.1" and so on; these are read as one, and the best kept round
+    decides, as in training itself.
     """
-    name, stop = primary(result), protocol.get("stop") or {}
+    name, last = primary(result), (protocol.get("stop") or {}).get("keep") == "last"
     sign = better(name)
     phases: dict[str, list[tuple[int, float]]] = {}
+    marked: dict[str, tuple[int, float]] = {}
     for row in result.get("history") or []:
         value = figure(row.get(name)).value
         if value is not None:
-            phases.setdefault(str(row.get("phase")), []).append((int(row.get("round", 0)), value))
+            point = int(row.get("round", 0)), value
+            phases.setdefault(str(row.get("phase")), []).append(point)
+            if row.get("kept"):
+                marked[str(row.get("phase"))] = point
     curves = [Curve(phase, tuple(sorted(points))) for phase, points in phases.items()]
     if not curves:
         return None
     most = max(len(curve.points) for curve in curves)
     base = [curve for curve in curves if most == 1 or len(curve.points) > 1][-1].phase.split(".")[0]
     tried = [curve for curve in curves if curve.phase.split(".")[0] == base]
-    kept_of = {curve.phase: curve.points[-1] if stop.get("keep") == "last" else curve.best(sign) for curve in tried}
-    main = max(tried, key=lambda curve: sign * kept_of[curve.phase][1])
-    kept = dict(main.points).get(result.get("kept_round", -1))
-    point = kept_of[main.phase] if kept is None else (int(result["kept_round"]), kept)
-    return Learning(name, main, tuple(curve for curve in tried if curve is not main), point, figure(stop.get("target")).value)
+    kept = {one.phase: marked.get(one.phase) or (one.points[-1] if last else one.best(sign)) for one in tried}
+    main = max(tried, key=lambda curve: sign * kept[curve.phase][1])
+    others = tuple(curve for curve in tried if curve is not main)
+    return Learning(name, main, others, kept[main.phase], figure((protocol.get("stop") or {}).get("target")).value)
 
 
 def says(found: Learning) -> str:
@@ -112,8 +116,9 @@ def picture(found: Learning, titled: str) -> Markup:
 def _axes(across: Scale, up: Scale) -> Markup:
     parts = []
     for tick in up.ticks(4):
-        parts.append(Markup('<line class="grid" x1="0" x2="100%" y1="{0:.2f}%" y2="{0:.2f}%"/>').format(up.at(tick)))
-        parts.append(Markup('<text x="0" y="{0:.2f}%" dx="-9" dy="4" text-anchor="end">{1}</text>').format(up.at(tick), number(tick, up.places())))
+        y, label = up.at(tick), number(tick, up.places())
+        parts.append(Markup('<line class="grid" x1="0" x2="100%" y1="{0:.2f}%" y2="{0:.2f}%"/>').format(y))
+        parts.append(Markup('<text x="0" y="{0:.2f}%" dx="-9" dy="4" text-anchor="end">{1}</text>').format(y, label))
     for tick in across.ticks(8):
         if tick == int(tick):
             parts.append(Markup('<text x="{0:.2f}%" y="100%" dy="19" text-anchor="middle">{1}</text>').format(across.at(tick), int(tick)))
@@ -124,13 +129,14 @@ def _axes(across: Scale, up: Scale) -> Markup:
 def _line(curve: Curve, across: Scale, up: Scale, kind: str) -> Markup:
     points = " ".join(f"{across.at(round_) * UNITS / 100:.1f},{up.at(value) * UNITS / 100:.1f}" for round_, value in curve.points)
     return Markup(
-        '<svg class="stretch" width="100%" height="100%" viewBox="0 0 {0} {0}" preserveAspectRatio="none"><polyline class="{1}" points="{2}"/></svg>'
+        '<svg width="100%" height="100%" viewBox="0 0 {0} {0}" preserveAspectRatio="none"><polyline class="{1}" points="{2}"/></svg>'
     ).format(UNITS, kind, points)
 
 
 def _dots(curve: Curve, across: Scale, up: Scale) -> Markup:
     points: Sequence[tuple[int, float]] = curve.points if len(curve.points) <= MOST_DOTS else ()
-    return Markup("").join(Markup('<circle class="dot" cx="{0:.2f}%" cy="{1:.2f}%" r="2.6"/>').format(across.at(round_), up.at(value)) for round_, value in points)
+    dot = Markup('<circle class="dot" cx="{0:.2f}%" cy="{1:.2f}%" r="2.6"/>')
+    return Markup("").join(dot.format(across.at(round_), up.at(value)) for round_, value in points)
 
 
 def _target(found: Learning, up: Scale) -> Markup:

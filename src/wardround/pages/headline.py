@@ -53,14 +53,14 @@ def _who(result: Result) -> str:
     if len(by["gains"]) == total:
         return f"all {words.spelled(total)} sites gain from the federated model"
     say = words.spelled if total <= MOST_SPELLED else words.whole
-    first = f"{say(len(by['gains']))} of {say(total)} sites {_verb(by['gains'], 'gains', 'gain')}" if by["gains"] else f"none of {say(total)} sites gains"
-    parts = [f"{first} from the federated model{_named(by['gains'])}"]
-    if by["no_worse"]:
-        parts.append(f"{say(len(by['no_worse']))} {_verb(by['no_worse'], 'does', 'do')} no worse{_named(by['no_worse'])}")
-    lost = by["loses"]
-    parts.append(f"{say(len(lost))} {_verb(lost, 'loses', 'lose')}{_named(lost, most=MOST_NAMES + 2)}" if lost else "none loses")
-    if by["cannot_say"]:
-        parts.append(f"{say(len(by['cannot_say']))} {_verb(by['cannot_say'], 'has', 'have')} too few {unit} to say{_named(by['cannot_say'])}")
+    gains, no_worse, loses, unsure = by.values()
+    most = f"{say(len(gains)) if gains else 'none'} of {say(total)} sites {_verb(gains, 'gains', 'gain')}"
+    parts = [f"{most} from the federated model{_named(gains)}"]
+    if no_worse:
+        parts.append(f"{say(len(no_worse))} {_verb(no_worse, 'does', 'do')} no worse{_named(no_worse)}")
+    parts.append(f"{say(len(loses)) if loses else 'none'} {_verb(loses, 'loses', 'lose')}{_named(loses, most=MOST_NAMES + 2)}")
+    if unsure:
+        parts.append(f"{say(len(unsure))} {_verb(unsure, 'has', 'have')} too few {unit} to say{_named(unsure)}")
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -76,7 +76,7 @@ def _the_one(found: tuple[str, str], unit: str) -> str:
 
 
 def _verb(sites: list[str], one: str, many: str) -> str:
-    return one if len(sites) == 1 else many
+    return one if len(sites) <= 1 else many
 
 
 def _named(sites: list[str], most: int = MOST_NAMES) -> str:
@@ -109,5 +109,5 @@ def _against(gap: Figure, better: int) -> str:
         return start
     if gap.low > 0 or gap.high < 0:
         near, far = sorted((abs(gap.low), abs(gap.high)))
-        return f"{start} ({words.LEVEL}{words.GAP}interval {words.number(near)} to {words.number(far)})"
+        return f"{start} ({words.LEVEL}{words.GAP}interval {words.number(near)}{words.GAP}to{words.GAP}{words.number(far)})"
     return f"{start}, and the {words.LEVEL}{words.GAP}interval ({gap.interval(signed=True)}) does not settle which is better"

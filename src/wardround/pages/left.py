@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from wardround.pages import charts, words
 from wardround.pages.figures import Result
 from wardround.pages.suppress import small
@@ -36,7 +34,7 @@ class Line:
     left: str
     stayed: str = ""
     share: str = ""
-    picture: Markup = Markup("")
+    picture: str = ""
     rounds: str = ""
     refused: int = 0
 
@@ -95,7 +93,7 @@ def _site_lines(result: Result, parts: Sequence[Traffic], total: Traffic) -> lis
         known = [stayed.get(part.name) for part in parts]
         sizes = [size for size in known if size is not None]
         whole = sum(sizes) if len(sizes) == len(known) else None
-        lines.append(_line(total, whole, Markup("")))
+        lines.append(_line(total, whole, ""))
     return lines
 
 
@@ -110,14 +108,15 @@ def _site_line(part: Traffic, stayed: int | None, most: int) -> Line:
     return _line(part, stayed, charts.two_bars(part.bytes, stayed, most, says))
 
 
-def _line(part: Traffic, stayed: int | None, picture: Markup) -> Line:
+def _line(part: Traffic, stayed: int | None, picture: str) -> Line:
     size = words.NONE if stayed is None else words.size(stayed)
     share = words.NONE if stayed is None else words.times(part.bytes, stayed)
     return Line(part.name, words.whole(part.messages), _kinds(part), words.size(part.bytes), size, share, picture, refused=part.refused)
 
 
 def _phase_line(part: Traffic) -> Line:
-    return Line(part.name, words.whole(part.messages), _kinds(part), words.size(part.bytes), rounds=words.whole(part.rounds), refused=part.refused)
+    rounds = words.whole(part.rounds)
+    return Line(part.name, words.whole(part.messages), _kinds(part), words.size(part.bytes), rounds=rounds, refused=part.refused)
 
 
 def _from_history(result: Result) -> list[Line]:

@@ -1,7 +1,7 @@
 """Write the report of a study: one HTML file that needs nothing else, for a clinician, a data-protection officer and a study lead.
 
-It reads `result.json` and, where it is there, the record beside it, and computes nothing new. The same inputs give the same bytes (no clock,
-no random order), because the study's log may hold the digest of the page.
+It reads `result.json` and, where it is there, the record beside it, and computes nothing new. The same inputs give the same bytes (no
+clock, no random order), because the study's log holds the digest of the page.
 """
 
 from __future__ import annotations
@@ -36,22 +36,29 @@ def write_report(folder: Path) -> Path:
     Raises:
         StoreError: there is no readable result, the record is damaged, or the disk refused; an older report is then untouched.
     """
-    try:
-        result = json.loads((folder / RESULT).read_bytes())
-    except OSError as error:
-        raise StoreError(f"{folder / RESULT} cannot be read: {error.strerror}.", "Name the results folder of a study that has ended.") from error
-    except ValueError as error:
-        raise StoreError(f"{folder / RESULT} is not JSON.", "It was altered or cut short; run the study's command again.") from error
-    if not isinstance(result, dict):
-        raise StoreError(f"{folder / RESULT} does not hold a result.", "Name the results folder of a study that has ended.")
+    result = _result(folder / RESULT)
     record, protocol = read_record(folder)
     page, fresh = folder / REPORT, folder / f"{REPORT}.new"
     try:
         fresh.write_bytes(render(result, record, protocol).encode())
         os.replace(fresh, page)
     except OSError as error:
-        raise StoreError(f"{page} cannot be written: {error.strerror}.", "Make room or give access, then run `wardround report` again.") from error
+        remedy = "Make room or give access, then run `wardround report` again."
+        raise StoreError(f"{page} cannot be written: {error.strerror}.", remedy) from error
     return page
+
+
+def _result(path: Path) -> dict[str, Any]:
+    ended = "Name the results folder of a study that has ended."
+    try:
+        result = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.", ended) from error
+    except ValueError as error:
+        raise StoreError(f"{path} is not JSON.", "It was altered or cut short; run the study's command again.") from error
+    if not isinstance(result, dict):
+        raise StoreError(f"{path} does not hold a result.", ended)
+    return result
 
 
 def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any]) -> str:
@@ -90,5 +97,6 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
 
 @cache
 def _template() -> Template:
-    room = Environment(loader=PackageLoader("wardround.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = PackageLoader("wardround.pages")
+    room = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return room.get_template("report.html.j2")

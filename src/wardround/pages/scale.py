@@ -65,8 +65,8 @@ def padded(values: Sequence[float], least: float, share: float = 0.06) -> tuple[
 def differences(clear: Sequence[Figure], unclear: Sequence[Figure], margin: float, better: int) -> Scale:
     """Return the scale of a forest plot.
 
-    The intervals of sites with a verdict set the width. Those of sites that are too small to say widen it by a third at most; what is longer is cut
-    with an arrow, else one tiny site would press all others into a line.
+    The intervals of sites with a verdict set the width. Those of sites that are too small to say widen it by a third at most; what is
+    longer is cut with an arrow, else one tiny site would press all others into a line.
 
     Args:
         clear: differences at sites with a verdict, and over all.

@@ -1,7 +1,7 @@
 """Prepare each section of the report: rows of finished text and pictures, so that the template only sets them.
 
-One function a section, each from the result (and the record, where it speaks of what left). A section that has nothing to show is None or empty,
-and the template says so in words.
+One function a section, each from the result. A section that has nothing to show is None or empty, and the template says so in words. What
+left each site has a file of its own, `left.py`.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ def model_plot(result: Result) -> Plot | None:
         gap = difference(result, model, name).text(signed=True)
         says = f"{model_name(model)}: {words.metric(name)} {one.text()}"
         note = words.MODELS[model][1] if model in words.MODELS else ""
-        rows.append(Row(model_name(model), charts.interval_row(across, one, "level", says), one.text(), note=note, second=gap, verdict=model))
+        picture = charts.interval_row(across, one, "level", says)
+        rows.append(Row(model_name(model), picture, one.text(), verdict=model, note=note, second=gap))
     return Plot(charts.axis(across), tuple(rows))
 
 
@@ -174,7 +175,8 @@ def metric_table(result: Result) -> tuple[list[str], list[tuple[str, list[Figure
     tables = result.get("metrics") or {}
     found = dict.fromkeys(name for model in there for name in (tables[model].get("all") or {}))
     first = primary(result)
-    names = [name for name in found if name == first] + [name for name in found if name != first]
+    order = [first, *words.METRICS]
+    names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
     return [model_name(model) for model in there], [(name, [level(result, model, name) for model in there]) for name in names]
 
 
@@ -189,8 +191,14 @@ def site_table(result: Result) -> tuple[Pair, ...]:
         federated, local, gap = [TOO_FEW] * 3 if few else shown
         tested = patients_of(_site(result, site))["test"]
         verdict = verdicts.get(site, "")
-        rows.append(Pair(site, tested, federated, local, gap, verdict if verdict in words.VERDICTS else "", str(notes.get(site, ""))))
+        rows.append(
+            Pair(site, tested, federated, local, gap, verdict if verdict in words.VERDICTS else "", _sentence(str(notes.get(site, ""))))
+        )
     return tuple(rows)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""
 
 
 def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:

@@ -1,7 +1,7 @@
 """Hide small counts before they reach a page: no cell under ten, and none that could be worked out from its neighbours.
 
-A result may come from a run that did not suppress; a page always does. What is hidden is "<10"; what would give a hidden count away (the last
-other part of a sum, a share of few patients, a metric over few test patients) is withheld.
+A result may come from a run that did not suppress; a page always does. What is hidden is "<10"; what would give a hidden count away (the
+last other part of a sum, a share of few patients, a metric over few test patients) is withheld.
 
 Source: primary and complementary cell suppression, Hundepool et al., Handbook on Statistical Disclosure Control, chapter 4.
 """
@@ -30,8 +30,8 @@ def cell(count: Any) -> str:
     """Return a count as it may be shown.
 
     Example:
-        >>> cell(57), cell(9), cell("<10"), cell(0), cell(None)
-        ('57', '<10', '<10', '0', '–')
+        >>> cell(57), cell(9), cell("<10"), cell(0)
+        ('57', '<10', '<10', '0')
     """
     if small(count):
         return HIDDEN

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def _json(data: bytes, place: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise StoreError(f"{place} is not a JSON object.", "The record was altered or cut short; run `wardround verify` on the folder, and restore the file.")
+        remedy = "The record was altered or cut short; run `wardround verify` on the folder, and restore the file."
+        raise StoreError(f"{place} is not a JSON object.", remedy)
     return found
 
 
@@ -134,8 +135,8 @@ def missed(result: Mapping[str, Any], record: RecordView | None) -> tuple[Missed
     """Return refusals and absences, those of the record and those of the result, each once, equal ones drawn together."""
     entries: list[Entry] = [entry for entry in record.study if entry.get("t") == "refusal"] if record else []
     entries += result.get("refusals") or []
-    rounds: dict[tuple[str, ...], set[int]] = {}
+    found: dict[Missed, set[int]] = {}
     for entry in entries:
-        key = tuple(str(entry.get(name, "")) for name in ("site", "phase", "where", "reason", "remedy"))
-        rounds.setdefault(key, set()).add(int(entry.get("round", 0)))
-    return tuple(Missed(site, phase, tuple(sorted(rounds[key])), where, reason, remedy) for key in rounds for site, phase, where, reason, remedy in (key,))
+        site, phase, where, reason, remedy = (str(entry.get(name, "")) for name in ("site", "phase", "where", "reason", "remedy"))
+        found.setdefault(Missed(site, phase, (), where, reason, remedy), set()).add(int(entry.get("round", 0)))
+    return tuple(replace(one, rounds=tuple(sorted(rounds))) for one, rounds in found.items())

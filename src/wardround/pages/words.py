@@ -20,9 +20,9 @@ VERDICTS: Mapping[str, str] = MappingProxyType({"gains": "gains", "no_worse": "n
 
 VERDICT_MEANS: Mapping[str, str] = MappingProxyType(
     {
-        "gains": "the whole interval lies on the federated side of zero",
-        "no_worse": "at worst it loses less than the margin that was stated beforehand",
-        "loses": "the whole interval lies on the local side of zero",
+        "gains": "better than its own model, beyond chance",
+        "no_worse": "a loss larger than the margin is ruled out",
+        "loses": "worse than its own model, beyond chance",
         "cannot_say": "too few patients to say",
     }
 )
@@ -62,16 +62,23 @@ STOPPED: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_METRICS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "calibration_error": "Calibration error",
-    "ece": "Calibration error",
-    "f1": "F1",
-    "log_loss": "Log loss",
-}
-_LOWER_IS_BETTER = {"brier", "calibration_error", "ece", "log_loss", "loss", "error"}
+METRICS: Mapping[str, str] = MappingProxyType(
+    {
+        "auroc": "AUROC",
+        "auprc": "AUPRC",
+        "accuracy": "Accuracy",
+        "balanced_accuracy": "Balanced accuracy",
+        "f1": "F1",
+        "sensitivity": "Sensitivity",
+        "specificity": "Specificity",
+        "brier": "Brier score",
+        "calibration_error": "Calibration error",
+        "loss": "Loss",
+    }
+)
+"""Name of each metric, in the order in which pages list them."""
+
+_LOWER_IS_BETTER = {"brier", "calibration_error", "loss"}
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -79,10 +86,10 @@ def metric(name: str) -> str:
     """Return a metric's name as people write it.
 
     Example:
-        >>> metric("auroc"), metric("calibration_error"), metric("balanced_accuracy")
-        ('AUROC', 'Calibration error', 'Balanced accuracy')
+        >>> metric("auroc"), metric("calibration_error"), metric("root_mean_square")
+        ('AUROC', 'Calibration error', 'Root mean square')
     """
-    return _METRICS.get(name) or name.replace("_", " ").capitalize()
+    return METRICS.get(name) or name.replace("_", " ").capitalize()
 
 
 def in_sentence(name: str) -> str:
@@ -100,8 +107,8 @@ def number(value: float | None, places: int = 3, signed: bool = False) -> str:
     """Return a number with a fixed count of decimal places, or a dash for none.
 
     Example:
-        >>> number(0.9314), number(None), number(0.02, signed=True), number(-0.0001, signed=True)
-        ('0.931', '–', '+0.020', '0.000')
+        >>> number(0.9314), number(0.02, signed=True), number(-0.0001, signed=True)
+        ('0.931', '+0.020', '0.000')
     """
     if value is None:
         return NONE

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 
 from wardround.record.envelope import CLOSING, check
-from wardround.site.node import Site
+from wardround.site.gate import Site
 from wardround.study.errors import VerificationError
 from wardround.study.streams import Stream
 from wardround.study.task import Ask, Refusal, Task

@@ -10,7 +10,7 @@ from wardround.record.commitment import SALT_BYTES, commit
 from wardround.record.entries import band
 from wardround.record.envelope import UPDATE, sign
 from wardround.site.accept import Work
-from wardround.site.node import Site
+from wardround.site.gate import Site
 from wardround.site.state import stored
 from wardround.study.arrays import Arrays
 from wardround.study.task import Answer, Receipt, Refusal, Update

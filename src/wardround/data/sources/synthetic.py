@@ -1,7 +1,7 @@
 """Make up rows for any contract: to rehearse a study before anybody opens a patient's record. Synthetic, and labelled so.
 
-All sites share one hidden truth, drawn from `truth_seed`: each input shifts the log-odds of the label's codes. What differs between sites is
-the rows' own `seed`, a `shift` of the inputs (another case mix) and the `prevalence` of the last code.
+All sites share one hidden truth, drawn from `truth_seed`: each input shifts the log-odds of the label's codes. What differs between sites
+is the rows' own `seed`, a `shift` of the inputs (another case mix) and the `prevalence` of the last code.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Synthetic(Source):
 
 
 def _into(span: tuple[float, float], z: np.ndarray) -> np.ndarray:
-    """Return standardised numbers [N] on a field's range, rounded to a hundredth of a standard deviation or so, as a chart would have them."""
+    """Return standardised numbers [N] on a field's range, rounded to about a hundredth of a standard deviation, as in a chart."""
     low, high = span
     digits = 2 - int(np.floor(np.log10((high - low) / _PER_SPAN)))
     return np.asarray(np.clip(np.round((low + high) / 2 + z * (high - low) / _PER_SPAN, digits), low, high))

@@ -1,8 +1,8 @@
 """Read a table file: CSV, TSV or Parquet.
 
-A text file is read cell by cell as text, so that nothing is coerced on the way ("007" stays, "1,5" stays, "NaN" is a text); the
-contract's check turns cells into values and counts what it cannot turn. A row with too many or too few cells stops the reading: it means that a
-quote, a separator or a line break went wrong, and everything after it may have slipped by a column.
+A text file is read cell by cell as text, so that nothing is coerced on the way ("007" stays, "1,5" stays, "NaN" is a text); the contract's
+check turns cells into values and counts what it cannot turn. A row with too many or too few cells stops the reading: it means that a quote,
+a separator or a line break went wrong, and everything after it may have slipped by a column.
 
 Source: RFC 4180 (CSV); Python's csv module reads it.
 """
@@ -82,18 +82,15 @@ class Table(Source):
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no such file.", "Check path under [source]; it is relative to the site file's folder.")
         if self.format is None and self.path.suffix.lower() in _NOT_TABLES:
-            raise DataError(
-                f"{self.path.name}: {self.path.suffix} files are not read.", "Save the sheet as CSV (UTF-8) and name that file."
-            )
+            raise DataError(f"{self.path.name}: {self.path.suffix} files are not read.", "Save it as CSV (UTF-8) and name that file.")
         try:
             frame = self._parquet() if self._format == "parquet" else self._text()
         except UnicodeDecodeError:
             remedy = 'Write the right one under [source]; files from Excel are often encoding = "cp1252".'
             raise DataError(f"{self.path.name}: is not {self.encoding} text.", remedy) from None
         except OSError as error:
-            raise DataError(
-                f"{self.path.name}: cannot be read: {error.strerror or 'the system refused'}.", "Check the file and its permissions."
-            ) from error
+            reason = error.strerror or "the system refused"
+            raise DataError(f"{self.path.name}: cannot be read: {reason}.", "Check the file and its permissions.") from error
         return frame.with_columns(without(column, self.missing) for column in frame.get_columns())
 
     @property
@@ -125,8 +122,10 @@ class Table(Source):
 
     def _rows(self, file: IO[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not blank, with the number of its last line."""
-        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
-        reader = csv.reader(file, delimiter=self._separator, quotechar=self.quote or None, quoting=quoting, strict=True)
+        if self.quote:
+            reader = csv.reader(file, delimiter=self._separator, quotechar=self.quote, strict=True)
+        else:
+            reader = csv.reader(file, delimiter=self._separator, quoting=csv.QUOTE_NONE, strict=True)
         while True:
             try:
                 row = next(reader)
@@ -139,14 +138,12 @@ class Table(Source):
                 yield reader.line_num, row
 
     def _names(self, cells: list[str]) -> list[str]:
-        """Return the columns' names; they are checked before any message could show them, since a file without header begins with a patient."""
+        """Return the columns' names, checked before any message could show them: a file without header begins with a patient."""
         names = [cell.strip() for cell in cells]
         file = self.path.name
         if names != [str(index) for index in range(len(names))] and 2 * sum(_is_data(name, self.missing) for name in names) > len(names):
-            raise DataError(
-                f"{file}: the first line looks like data, not like names.",
-                "Write header = false under [source], and column numbers under [map].",
-            )
+            remedy = "Write header = false under [source], and column numbers under [map]."
+            raise DataError(f"{file}: the first line looks like data, not like names.", remedy)
         if len(names) == 1:
             others = [mark for mark in (";", "\t", ",", "|") if mark in names[0] and mark != self._separator]
             if others:
@@ -154,10 +151,8 @@ class Table(Source):
                 raise DataError(f"{file}: only one column was found.", f'Write separator = "{mark}" under [source].')
         twice = len(names) - len(set(names))
         if twice:
-            raise DataError(
-                f"{file}: {twice} of {len(names)} column names stand there twice.",
-                "Give each column its own name, or write header = false.",
-            )
+            remedy = "Give each column its own name, or write header = false."
+            raise DataError(f"{file}: {twice} of {len(names)} column names stand there twice.", remedy)
         return names
 
     def _collected(self, rows: Iterator[tuple[int, list[str]]], names: list[str]) -> pl.DataFrame:

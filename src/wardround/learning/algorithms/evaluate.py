@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from wardround.learning.algorithms.fedavg import renamed
+from wardround.learning.norm import norm_here
 from wardround.learning.questions.curves import HEAVIEST
-from wardround.learning.rows import inputs_and_targets, norm_here
+from wardround.learning.rows import inputs_and_targets
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
-from wardround.study.errors import ProtocolError
+from wardround.study.errors import DataError, ProtocolError
 from wardround.study.interfaces import Algorithm
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
@@ -78,11 +79,23 @@ class Evaluate(Algorithm):
         sums: dict[str, np.ndarray] = {"patients": np.asarray(len(np.unique(data.patient[data.rows("test")])))}
         shared = under(ask.arrays, "norm")
         for model in self.models():
-            arrays = ask.arrays if model == "federated" else mine[str(phase_of_kind(self.protocol, "local"))]
-            norm = norm_here(self.protocol, shared, mine) if model == "federated" else under(arrays, "norm")
+            arrays = ask.arrays if model == "federated" else self.own_model(mine)
+            norm = norm_here(self.protocol, shared, data) if model == "federated" else under(arrays, "norm")
             score = scorer(self.protocol, under(arrays, "params"), norm, data)
             sums.update(put_under(model, judged(self.protocol, score, data, weights)))
         return Answer(sums), sums
+
+    def own_model(self, mine: Mapping[str, Arrays]) -> Arrays:
+        """Return this site's own model.
+
+        Raises:
+            DataError: the site was not there when local models were trained.
+        """
+        local = str(phase_of_kind(self.protocol, "local"))
+        if local not in mine:
+            remedy = "It cannot be compared in this study; a new study can include it from the start."
+            raise DataError(f"This site has no model of its own: it has no part in phase {local!r}.", remedy)
+        return mine[local]
 
     def advance(self, state: State, total: Total) -> Done:
         """Return the sums as they are; curves and intervals are for reports."""
@@ -118,7 +131,7 @@ def scorer(protocol: Protocol, parameters: Arrays, norm: Arrays, data: Dataset) 
 
 
 def judged(protocol: Protocol, score: Scorer, data: Dataset, weights: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Return the question's sums of one model on a site's test rows (`test/...`, with replicates) and validation rows (`validation/...`)."""
+    """Return the question's sums of one model on test rows (`test/...`, with replicates) and validation rows (`validation/...`)."""
     parts: dict[str, np.ndarray] = {}
     for role, drawn in (("test", weights), ("validation", None)):
         target = protocol.question_plugin.target(protocol.contract, data.columns)[data.rows(role)]

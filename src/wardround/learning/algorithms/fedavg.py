@@ -18,7 +18,8 @@ import numpy as np
 from pydantic import Field
 
 from wardround.learning import server
-from wardround.learning.rows import inputs_and_targets, need_moments, norm_here, shared_norm
+from wardround.learning.norm import need_moments, norm_here, shared_norm
+from wardround.learning.rows import inputs_and_targets
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.interfaces import Algorithm
@@ -130,7 +131,7 @@ class FedAvg(Algorithm):
         from wardround.learning.train import train
 
         question = self.protocol.question_plugin
-        norm = norm_here(self.protocol, under(ask.arrays, "norm"), mine)
+        norm = norm_here(self.protocol, under(ask.arrays, "norm"), data)
         received = under(ask.arrays, "params")
         sums: dict[str, np.ndarray] = {}
         with reproducible(rng):
@@ -155,13 +156,13 @@ class FedAvg(Algorithm):
         arrays = dict(state.arrays)
         judged = self.judge(arrays, state.round, total)
         if judged is not None:
-            return self.finish(arrays, state.round, judged)
+            return self.finish(arrays, state.round, state.round + 1, judged)
         arrays.update(self.stepped(arrays, total))
         return State(self.phase, state.round + 1, arrays)
 
     def cut_short(self, state: State) -> Done | None:
         """Return the best round before training diverged; None when it was the first."""
-        return self.finish(state.arrays, state.round, "quorum") if state.round > 0 else None
+        return self.finish(state.arrays, state.round, state.round, "quorum") if state.round > 0 else None
 
     def stepped(self, arrays: Arrays, total: Total) -> dict[str, np.ndarray]:
         """Return parameters and server state after the mean update of this round."""
@@ -190,18 +191,20 @@ class FedAvg(Algorithm):
             return "patience"
         return None
 
-    def finish(self, arrays: Arrays, round_: int, stopped: str) -> Done:
-        """Return the kept parameters, how they were chosen, and the model file's arrays."""
+    def finish(self, arrays: Arrays, trained: int, closed: int, stopped: str) -> Done:
+        """Return the kept parameters, how they were chosen, and the model file's arrays.
+
+        Args:
+            arrays: of the last state, with the last score.
+            trained: rounds of training behind its parameters.
+            closed: rounds that were closed, with the one that only validated.
+            stopped: why training ended.
+        """
         best = self.protocol.stop.keep == "best"
-        kept = under(arrays, "best" if best else "params")
-        at = int(arrays["best_round"]) if best else round_
-        results = {
-            **put_under("params", kept),
-            **put_under("norm", under(arrays, "norm")),
-            "scores": arrays["scores"],
-            "kept_round": np.asarray(at),
-        }
-        return Done(self.phase, round_, results, stopped, {**put_under("params", kept), **put_under("norm", under(arrays, "norm"))})
+        model = {**put_under("params", under(arrays, "best" if best else "params")), **put_under("norm", under(arrays, "norm"))}
+        kept = np.asarray(int(arrays["best_round"]) if best else trained)
+        results = {**model, "scores": arrays["scores"], "kept_round": kept, "trained_rounds": np.asarray(trained)}
+        return Done(self.phase, closed, results, stopped, model)
 
 
 def renamed(term: Term, name: str) -> Term:

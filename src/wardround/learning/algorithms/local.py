@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wardround.learning.algorithms.tuned import grid
-from wardround.learning.inputs import input_names, no_norm
-from wardround.learning.rows import inputs_and_targets, moments_phase, need_moments
+from wardround.learning.norm import own_norm
+from wardround.learning.rows import inputs_and_targets
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -41,9 +41,8 @@ class Local(Algorithm):
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
-        """Return the one algorithm, once training phase and moments are there."""
+        """Return the one algorithm, once there is a training phase to compare with."""
         training_phase(protocol, phase.name)
-        need_moments(protocol, phase.name)
         return super().expand(protocol, phase)
 
     def leaves(self) -> tuple[int, str]:
@@ -62,8 +61,7 @@ class Local(Algorithm):
         """Train, keep the model here, and count one."""
         from wardround.learning.fit import Rows, fit
 
-        found = moments_phase(self.protocol)
-        norm = mine[found] if found is not None else no_norm(len(input_names(self.protocol.contract)))
+        norm = own_norm(self.protocol, data)
         x, y = inputs_and_targets(self.protocol, data, norm, "train")
         x_validation, y_validation = inputs_and_targets(self.protocol, data, norm, "validation")
         settings = grid(self.protocol, training_phase(self.protocol, self.phase))

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.learning.inputs import input_names, scaled_rows
+from wardround.learning.inputs import input_names
+from wardround.learning.norm import mean_and_deviation, moment_sums
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.interfaces import Algorithm
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Term, Total
-
-SMALLEST = 1e-6  # a column that varies less than this, relative to the contract's range, is left as it is
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,9 @@ class Moments(Algorithm):
         )
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
-        """Return this site's sums over its training rows, and keep its own mean and deviation."""
-        z = scaled_rows(self.protocol.contract, data)[data.rows("train")]
-        known = ~np.isnan(z)
-        filled = np.where(known, z, 0.0)
-        sums = {"present": np.sum(known, axis=0), "sum": np.sum(filled, axis=0), "squares": np.sum(filled * filled, axis=0)}
-        return Answer(sums), mean_and_deviation(sums)
+        """Return this site's sums over its training rows."""
+        return Answer(moment_sums(self.protocol, data)), None
 
     def advance(self, state: State, total: Total) -> Done:
         """Return mean and deviation over all sites."""
         return Done(self.phase, 1, mean_and_deviation(total.sums))
-
-
-def mean_and_deviation(sums: Arrays) -> dict[str, np.ndarray]:
-    """Return `mean` and `deviation` of each input from count, sum and sum of squares; 0 and 1 where nothing is known or nothing varies."""
-    present = np.where(sums["present"] > 0, sums["present"], 1).astype(np.float64)
-    mean = sums["sum"] / present
-    variance = np.maximum(sums["squares"] / present - mean * mean, 0.0)
-    deviation = np.sqrt(variance)
-    return {"mean": mean, "deviation": np.where(deviation > SMALLEST, deviation, 1.0)}

@@ -1,7 +1,7 @@
 """Try a grid of settings and keep the one that validation likes best.
 
-Each setting is a phase of its own ("train.0", "train.1", ...); the phase with the plain name chooses among them, and, where the protocol says
-so, trains the choice again on training and validation rows together. Only validation rows decide.
+Each setting is a phase of its own ("train.0", "train.1", ...); the phase with the plain name chooses among them, and, where the protocol
+says so, trains the choice again on training and validation rows together. Only validation rows decide.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Candidate(FedAvg):
 
     def cut_short(self, state: State) -> Done | None:
         """Return the best round before training diverged, which may be the initial parameters with no score."""
-        return self.finish(state.arrays, state.round, "quorum")
+        return self.finish(state.arrays, state.round, state.round, "quorum")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Tuned(FedAvg):
         found = [earlier[candidate.phase] for candidate in self.candidates]
         kept = [float(done.results["scores"][int(done.results["kept_round"])]) for done in found]
         if all(np.isnan(score) for score in kept):
-            raise ProtocolError(f"phases.{self.phase}: training diverges with every setting in evaluation.tune.", "Try smaller learning rates.")
+            message = f"phases.{self.phase}: training diverges with every setting in evaluation.tune."
+            raise ProtocolError(message, "Try smaller learning rates.")
         choice = int(np.argmax([-np.inf if np.isnan(score) else sign * score for score in kept]))
         done = found[choice]
         chosen = {"choice": np.asarray(choice)}
@@ -100,5 +101,5 @@ class Tuned(FedAvg):
         if state.round + 1 < rounds:
             return State(self.phase, state.round + 1, arrays)
         kept = {name: value for name, value in arrays.items() if name.startswith(("params/", "norm/"))}
-        results = {**kept, "kept_round": np.asarray(rounds), "choice": np.asarray(choice)}
+        results = {**kept, "kept_round": np.asarray(rounds), "trained_rounds": np.asarray(rounds), "choice": np.asarray(choice)}
         return Done(self.phase, state.round + 1, results, "rounds", kept)

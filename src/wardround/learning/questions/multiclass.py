@@ -75,7 +75,7 @@ class Multiclass(Question):
         return {"histogram": hist, "confusions": table.T.reshape(-1, classes, classes), "loss": np.sum(weights * losses, axis=1)}
 
     def metrics(self, sums: Arrays) -> dict[str, np.ndarray]:
-        """Return macro AUROC and AUPRC over the classes present, accuracy, mean recall, Brier score (summed over classes), calibration error, loss."""
+        """Return the metrics of `Binary`: areas and calibration averaged over the classes present, the Brier score summed over classes."""
         hist, table = sums["histogram"], sums["confusions"]
         count = np.sum(table, axis=(-1, -2)).astype(np.float64)
         right = np.sum(table * np.eye(table.shape[-1], dtype=np.int64), axis=(-1, -2))

@@ -63,7 +63,8 @@ class Contract(Section):
     """Describe one row, and which field says what.
 
     Attributes:
-        patient: name that each site's file maps to its column of patient identifiers; None when there are none ("image-level" claims only).
+        patient: name that each site's file maps to its column of patient identifiers; "" in the file, None here, when there are
+            none ("image-level" claims only).
         label: the field to be predicted.
         time: name of the column with the time of the row, or None.
         fields: by name, sorted: the order of the model's inputs must not depend on that of a file, which the digest does not cover.
@@ -74,6 +75,11 @@ class Contract(Section):
     time: str | None = None
     fields: Annotated[dict[Name, Field], Bound(min_length=2)]
 
+    @field_validator("patient", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("fields")
     @classmethod
     def _sorted(cls, value: dict[str, Field]) -> dict[str, Field]:
@@ -82,7 +88,7 @@ class Contract(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.label not in self.fields:
-            raise ValueError(f"label: {self.label!r} is not one of the fields; add [contract.fields.{self.label}]")
+            raise ValueError(f"label: {self.label!r} is not one of the fields; use one of: {', '.join(self.fields)}")
         if self.fields[self.label].missing != "refuse":
             raise ValueError(f"fields.{self.label}.missing: a label cannot be missing; leave this key out")
         if not self.inputs:

@@ -26,9 +26,9 @@ _NORMALISED = {
     "none": "Inputs are scaled by the ranges above.",
 }
 _MISSING = {
-    "mean": "A missing value is replaced by the mean",
-    "indicator": "A missing value is replaced by the mean, and the model is told,",
-    "refuse": "No value may be missing",
+    "mean": "the mean takes its place",
+    "indicator": "the mean takes its place, and the model is told",
+    "refuse": "not allowed",
 }
 
 
@@ -86,9 +86,10 @@ def _question(protocol: Protocol) -> Iterator[str]:
     yield f"{protocol.question.title} (study {protocol.study})."
     yield f"Purpose: {protocol.question.purpose}"
     codes = f", one of {', '.join(label.codes)}" if label.codes else ""
-    yield f"A {protocol.model.kind} model predicts {protocol.contract.label!r}{codes} from {len(protocol.contract.inputs)} inputs."
+    kind, inputs = protocol.model.kind, len(protocol.contract.inputs)
+    yield f"A model of kind {kind!r} predicts {protocol.contract.label!r}{codes} from {inputs} inputs."
     if protocol.unregistered:
-        yield f"Unregistered code takes part ({', '.join(protocol.unregistered)}), which this page does not cover. No hospital should run it."
+        yield f"Unregistered code takes part ({', '.join(protocol.unregistered)}), not covered by this page. No hospital should run it."
 
 
 def _parties(protocol: Protocol) -> Iterator[str]:
@@ -100,8 +101,10 @@ def _parties(protocol: Protocol) -> Iterator[str]:
 
 def _reads(protocol: Protocol) -> Iterator[str]:
     contract = protocol.contract
-    yield f"Patient identifiers ({contract.patient!r}), to keep the rows of one patient together." if contract.patient else (
-        "No patient identifiers: every row counts as a patient of its own, and all figures are about rows."
+    yield (
+        f"Patient identifiers ({contract.patient!r}), to keep the rows of one patient together."
+        if contract.patient
+        else ("No patient identifiers: every row counts as a patient of its own, and all figures are about rows.")
     )
     if contract.time:
         yield f"The time of each row ({contract.time!r})."
@@ -112,7 +115,7 @@ def _reads(protocol: Protocol) -> Iterator[str]:
         yield f"Read, but not seen by the model: {', '.join(others)}."
     for rule, names in groupby(sorted(fields, key=lambda one: one[1].missing), key=lambda one: one[1].missing):
         listed = [name for name, _ in names]
-        yield f"{_MISSING[rule]} in {'all inputs' if len(listed) == len(fields) else ', '.join(listed)}."
+        yield f"A missing value in {'any input' if len(listed) == len(fields) else ', '.join(listed)}: {_MISSING[rule]}."
     yield _NORMALISED[protocol.model.normalise]
 
 

@@ -1,0 +1,84 @@
+"""Normalise inputs by mean and deviation: those of all sites, or a site's own. Training patients only, always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from wardround.learning.inputs import input_names, scaled_rows
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.errors import ProtocolError
+from wardround.study.protocol import Protocol
+from wardround.study.task import Done
+
+SMALLEST = 1e-6  # a column that varies less than this, relative to the contract's range, is left as it is
+
+
+def moment_sums(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
+    """Return count, sum and sum of squares of each input over a site's training rows, float64 [F]; missing values count nowhere."""
+    z = scaled_rows(protocol.contract, data)[data.rows("train")]
+    known = ~np.isnan(z)
+    filled = np.where(known, z, 0.0)
+    return {"present": np.sum(known, axis=0), "sum": np.sum(filled, axis=0), "squares": np.sum(filled * filled, axis=0)}
+
+
+def mean_and_deviation(sums: Arrays) -> dict[str, np.ndarray]:
+    """Return `mean` and `deviation` of each input from `moment_sums`; 0 and 1 where nothing is known or nothing varies."""
+    present = np.where(sums["present"] > 0, sums["present"], 1).astype(np.float64)
+    mean = sums["sum"] / present
+    variance = np.maximum(sums["squares"] / present - mean * mean, 0.0)
+    deviation = np.sqrt(variance)
+    return {"mean": mean, "deviation": np.where(deviation > SMALLEST, deviation, 1.0)}
+
+
+def normalised(z: np.ndarray, norm: Arrays) -> np.ndarray:
+    """Return float32 [N, F]: (z - mean) / deviation, and 0 (the mean) where missing.
+
+    Args:
+        z: float64 [N, F], from `inputs.scaled`.
+        norm: "mean" and "deviation", float64 [F].
+    """
+    x = (z - norm["mean"]) / norm["deviation"]
+    return np.where(np.isnan(x), 0.0, x).astype(np.float32)
+
+
+def no_norm(protocol: Protocol) -> dict[str, np.ndarray]:
+    """Return the normalisation that changes nothing: inputs stay scaled by the contract's ranges."""
+    inputs = len(input_names(protocol.contract))
+    return {"mean": np.zeros(inputs), "deviation": np.ones(inputs)}
+
+
+def own_norm(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
+    """Return what a site alone normalises by: its own training rows, or nothing where the protocol says "none"."""
+    return no_norm(protocol) if protocol.model.normalise == "none" else mean_and_deviation(moment_sums(protocol, data))
+
+
+def moments_phase(protocol: Protocol) -> str | None:
+    """Return the name of the protocol's moments phase, if it has one."""
+    return next((phase.name for phase in protocol.phases if phase.kind == "moments"), None)
+
+
+def need_moments(protocol: Protocol, phase: str) -> None:
+    """Refuse a phase that needs federated normalisation before there is any.
+
+    Raises:
+        ProtocolError: `model.normalise` is "federated" and no moments phase comes before.
+    """
+    names = [one.name for one in protocol.phases]
+    found = moments_phase(protocol)
+    if protocol.model.normalise == "federated" and (found is None or names.index(found) > names.index(phase)):
+        remedy = "Put a phase of kind 'moments' before it, or set model.normalise to 'site' or 'none'."
+        raise ProtocolError(f"phases.{phase}: model.normalise = 'federated' needs the moments of the inputs first.", remedy)
+
+
+def shared_norm(protocol: Protocol, earlier: Mapping[str, Done]) -> dict[str, np.ndarray]:
+    """Return the normalisation that all sites share: federated moments, or none (also where each site uses its own)."""
+    found = moments_phase(protocol)
+    return dict(earlier[found].results) if protocol.model.normalise == "federated" and found is not None else no_norm(protocol)
+
+
+def norm_here(protocol: Protocol, shared: Arrays, data: Dataset) -> Arrays:
+    """Return the normalisation to use at this site: its own where the protocol says so, else the shared one."""
+    return own_norm(protocol, data) if protocol.model.normalise == "site" else shared

@@ -1,0 +1,58 @@
+"""What every engine must do; run on each implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Small, small
+from wardround.coordinator.rounds import plan
+from wardround.study.interfaces import Engine
+from wardround.study.streams import Stream
+from wardround.study.task import State, Task, Update
+
+
+@pytest.fixture(params=["inprocess", "inprocess, two workers"])
+def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Small]:
+    made = small(tmp_path, workers=2 if "workers" in request.param else 0)
+    yield made
+    made.engine.close()
+
+
+def asked(study: Small) -> list[Task]:
+    algorithm = study.protocol.algorithms[0]
+    state = algorithm.begin(study.protocol, {}, Stream.public(0))
+    assert isinstance(state, State)
+    return plan(study.protocol, study.engine, study.book, state, 0, algorithm.ask(state))
+
+
+def answers(engine: Engine, tasks: list[Task]) -> dict[str, Update]:
+    engine.send(tasks)
+    found = list(engine.receive(60))
+    assert all(isinstance(one, Update) for one in found)
+    return {one.site: one for one in found if isinstance(one, Update)}
+
+
+def test_sites_are_named_in_order(study: Small) -> None:
+    assert list(study.engine.sites()) == sorted(study.places)
+
+
+def test_each_site_answers_its_task_once(study: Small) -> None:
+    tasks = asked(study)
+    found = answers(study.engine, tasks)
+    assert {(site, update.task) for site, update in found.items()} == {(task.site, task.digest) for task in tasks}
+    assert list(study.engine.receive(0.1)) == []
+
+
+def test_the_same_task_again_gives_the_same_bytes(study: Small) -> None:
+    tasks = asked(study)
+    first, again = answers(study.engine, tasks), answers(study.engine, tasks)
+    assert {site: update.body for site, update in first.items()} == {site: update.body for site, update in again.items()}
+
+
+def test_a_whole_study_has_the_same_digests_on_every_engine(study: Small, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = small(tmp_path / "plain").run()
+    assert {name: one.digest for name, one in study.run().items()} == {name: one.digest for name, one in plain.items()}

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.pages.fixtures import bare, five_sites, forty_sites, one_site
+from wardround.pages.headline import headline
+
+
+def plain(result: dict[str, Any]) -> str:
+    return (
+        headline(result).replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    )
+
+
+def with_verdicts(*verdicts: str, **more: Any) -> dict[str, Any]:
+    names = [f"site-{letter}" for letter in "abcdefghijklmnopq"[: len(verdicts)]]
+    return {"sites": {name: {} for name in names}, "verdicts": dict(zip(names, verdicts, strict=True)), **more}
+
+
+def test_names_who_gains_who_loses_and_who_cannot_say() -> None:
+    assert plain(five_sites()) == (
+        "Two of five sites gain from the federated model (Aachen and Charleroi), one does no worse (Basel), one loses (Dresden) and one "
+        "has too few patients to say (Eindhoven); over all test patients its AUROC is 0.022 higher than that of the sites' own models "
+        "(95 % interval 0.011 to 0.034)."
+    )
+
+
+def test_many_sites_are_counted_and_the_losers_still_named() -> None:
+    sentence = plain(forty_sites())
+    assert sentence.startswith(
+        "On synthetic data 18 of 40 sites gain from the federated model, 11 do no worse, 1 loses (hospital-26) and 10 have"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "start"),
+    [
+        (("gains",) * 3, "All three sites gain from the federated model."),
+        (("cannot_say",) * 3, "None of the three sites has enough patients to say whether it gains from the federated model."),
+        (("no_worse", "no_worse"), "None of two sites gains from the federated model, two do no worse (site-a and site-b) and none loses."),
+        (
+            ("gains", "cannot_say"),
+            "One of two sites gains from the federated model (site-a), none loses and one has too few patients to say (site-b).",
+        ),
+        (("loses",), "The one site, site-a, loses with the federated model."),
+        (
+            ("made_up", "gains"),
+            "One of two sites gains from the federated model (site-b), none loses and one has too few patients to say (site-a).",
+        ),
+    ],
+)
+def test_every_mix_of_verdicts_is_a_sentence(verdicts: tuple[str, ...], start: str) -> None:
+    assert plain(with_verdicts(*verdicts)) == start
+
+
+def test_an_interval_over_zero_is_not_sold_as_a_gain() -> None:
+    result = with_verdicts("no_worse", primary="auroc", paired={"local": {"all": {"auroc": {"value": 0.004, "low": -0.01, "high": 0.018}}}})
+    assert plain(result).endswith("own models, and the 95 % interval (-0.010 to +0.018) does not settle which is better.")
+
+
+def test_a_loss_is_said_as_one() -> None:
+    result = with_verdicts(
+        "loses", "loses", primary="accuracy", paired={"local": {"all": {"accuracy": {"value": -0.05, "low": -0.08, "high": -0.02}}}}
+    )
+    assert "its accuracy is 0.050 lower than that of the sites" in plain(result)
+    assert plain(result).endswith("(95 % interval 0.020 to 0.080).")
+
+
+def test_a_metric_of_which_less_is_better_says_so() -> None:
+    result = with_verdicts(
+        "gains", "gains", primary="brier", paired={"local": {"all": {"brier": {"value": -0.05, "low": -0.08, "high": -0.02}}}}
+    )
+    assert "its Brier score is 0.050 lower (which is better) than that of" in plain(result)
+
+
+def test_without_local_models_the_level_stands_alone() -> None:
+    result = one_site()
+    result["paired"] = {}
+    assert plain(result).endswith("over all test patients its AUROC is 0.930 (95 % interval 0.918 to 0.943).")
+
+
+def test_without_verdicts_or_metrics_it_says_so() -> None:
+    assert plain(bare()) == "No verdict was reached for any site."
+    assert plain({}) == "No verdict was reached for any site."
+
+
+def test_without_verdicts_the_model_is_named() -> None:
+    result = five_sites()
+    result["verdicts"] = {}
+    assert "over all test patients the federated model's AUROC is 0.022 higher" in plain(result)
+
+
+def test_images_are_not_called_patients() -> None:
+    result = five_sites()
+    result["unit"] = "image"
+    assert "patients" not in plain(result) and "over all test images" in plain(result)

@@ -1,0 +1,66 @@
+"""The page for the data-protection officer says what the protocol says, privacy first and the digest last."""
+
+from __future__ import annotations
+
+import pytest
+
+from wardround.study.protocol import Protocol
+from wardround.study.protocol.load import read_protocol
+from wardround.study.protocol.summary import as_text, summary
+from wardround.study.protocol.templates import template
+
+GOOD = template("binary")
+
+
+def page(text: str = GOOD) -> str:
+    return as_text(summary(read_protocol(text, "study.toml")), width=10_000)
+
+
+def test_privacy_stands_first_and_the_digest_last() -> None:
+    protocol = read_protocol(GOOD, "study.toml")
+    parts = summary(protocol)
+    assert parts[0].lines[0].startswith("No differential privacy")
+    assert parts[-1].lines == (protocol.digest,)
+
+
+def test_every_field_and_every_phase_is_named() -> None:
+    protocol = read_protocol(GOOD, "study.toml")
+    text = page()
+    for name in (*protocol.contract.inputs, protocol.contract.label, *(phase.name for phase in protocol.phases)):
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rounds = 30", "rounds = 7", "at most 24 messages for 3 settings"),
+        ("tune = ", "# tune = ", "2. train: at most 31 messages, with"),
+        ("quorum = 2", "quorum = 4", "at least 4 hospitals"),
+        ("due_seconds = 3600", "due_seconds = 172800", "2 days to answer"),
+        ("counts = true", "counts = false", "may not leave a hospital"),
+        ('patient = "patient" ', 'patient = ""', "all figures are about rows"),
+        ("test = 0.2", "test = 0.3", "50% training, 20% validation, 30% test"),
+        ("# target = 0.95", "target = 0.95", "reaches 0.95"),
+        ("patience = 8", 'keep = "last"', "that of the last round"),
+        ("# expires = 2027-12-31", "expires = 2027-12-31", "after 2027-12-31"),
+        ("margin = 0.02", "margin = 0.07", "0.07"),
+        ('missing = "indicator"', 'missing = "mean"', "A missing value in admission, creatinine: the mean takes its place"),
+        ('normalise = "federated"', 'normalise = "site"', "each hospital's own mean"),
+        ("sites = 10 ", "sites = 12 ", "At most 12 hospitals"),
+    ],
+)
+def test_what_changes_in_the_study_changes_on_the_page(old: str, new: str, said: str) -> None:
+    text = GOOD.replace(old, new)
+    assert text != GOOD
+    assert said in page(text)
+    assert said not in page()
+
+
+def test_unregistered_code_is_named() -> None:
+    protocol: Protocol = read_protocol(GOOD, "study.toml").changed(unregistered=("aggregator",))
+    assert "Unregistered code takes part (aggregator)" in as_text(summary(protocol), width=10_000)
+
+
+def test_lines_are_folded() -> None:
+    lines = as_text(summary(read_protocol(GOOD, "study.toml")), width=80).splitlines()
+    assert max(len(line) for line in lines) <= 80
