@@ -1,8 +1,8 @@
 """Heart disease at four hospitals, beside the results that FLamby published for the same split.
 
-Split, preprocessing and metric are FLamby's: 13 inputs, rows with a missing value dropped, `train_test_split` with random state 43, accuracy at 0.5. Within each
-training part 20 % are validation patients by keyed hash; settings are chosen on these and the choice is trained again on the whole part. Seeds 42 to 46
-change initial parameters, batch orders and the validation part, never the test part.
+Split, preprocessing and metric are FLamby's: 13 inputs, rows with a missing value dropped, `train_test_split` with random state 43,
+accuracy at 0.5. Within each training part 20 % are validation patients by keyed hash; settings are chosen on these and the choice is
+trained again on the whole part. Seeds 42 to 46 change initial parameters, batch orders and the validation part, never the test part.
 
 Source: Ogier du Terrail et al., FLamby, NeurIPS 2022 Datasets and Benchmarks; data: UCI Heart Disease, CC BY 4.0.
 """
@@ -35,7 +35,8 @@ METHODS: Mapping[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
     "FedAdam": ({**LOCAL, "server_optimiser": "adam"}, {"learning_rate": [0.001, 0.003, 0.01], "server_learning_rate": [0.01, 0.1]}),
 }
 FIRST = next(iter(METHODS))
-"""Options of each method, and the grid that is tried for it, for local and for pooled alike; fixed before any test result was seen. Local, pooled and
+"""Options of each method, and the grid that is tried for it, for local and for pooled alike; fixed before any test result was seen.
+Local, pooled and
 the like are trained beside the first method."""
 
 
@@ -79,7 +80,11 @@ def protocol(method: str, normalise: str, seed: int) -> Protocol:
     return Protocol.model_validate(
         {
             "study": "flamby-heart",
-            "question": {"kind": "binary", "title": "Heart disease, FLamby's split", "purpose": "Compare with published federated results."},
+            "question": {
+                "kind": "binary",
+                "title": "Heart disease, FLamby's split",
+                "purpose": "Compare with published federated results.",
+            },
             "parties": {"coordinator": "benchmark"},
             "contract": {"label": "disease", "fields": fields},
             "model": {"kind": "logistic", "normalise": normalise},
@@ -91,8 +96,14 @@ def protocol(method: str, normalise: str, seed: int) -> Protocol:
             ],
             "bounds": {"sites": 4, "examples": 400},
             "rounds": {"quorum": 4},
-            "evaluation": {"metrics": ["loss", "accuracy", "auroc"], "seed": seed, "tune": tune, "refit": True, "replicates": 1000,
-                           "compare": ["pooled", "ensemble", "best_single"] if method == FIRST else []},
+            "evaluation": {
+                "metrics": ["loss", "accuracy", "auroc"],
+                "seed": seed,
+                "tune": tune,
+                "refit": True,
+                "replicates": 1000,
+                "compare": ["pooled", "ensemble", "best_single"] if method == FIRST else [],
+            },
         }
     )
 
@@ -112,7 +123,9 @@ def majority(data: Path) -> tuple[float, float]:
     right, total, shares = 0, 0, []
     for name in SITES:
         _, labels = rows(data / "heart_disease_uci" / f"processed.{name}.data")
-        train, test = train_test_split(np.array(labels), train_size=0.66, random_state=43, stratify=None if name == "switzerland" else labels)
+        train, test = train_test_split(
+            np.array(labels), train_size=0.66, random_state=43, stratify=None if name == "switzerland" else labels
+        )
         hits = int(np.sum(test == (np.mean(train) >= 0.5)))
         right, total = right + hits, total + len(test)
         shares.append(hits / len(test))
@@ -130,7 +143,8 @@ def measured(data: Path, method: str, normalise: str, seed: int) -> tuple[dict[s
 def run(data: Path, quick: bool) -> tuple[list[dict[str, Any]], str]:
     """Return the figures and a table beside the published one.
 
-    The figure that is held against the goal is that of the method with the lowest validation loss, averaged over seeds; the test parts choose nothing.
+    The figure that is held against the goal is that of the method with the lowest validation loss, averaged over seeds; the test parts
+    choose nothing.
     """
     seeds = SEEDS[:1] if quick else SEEDS
     lines: list[str] = []
@@ -151,21 +165,30 @@ def run(data: Path, quick: bool) -> tuple[list[dict[str, Any]], str]:
         for method, runs in table.items():
             means = [mean(one["sites"][site]["accuracy"]["value"] for site in SITES) for one in runs]
             alls = [one["all"]["accuracy"]["value"] for one in runs]
-            note = f"   validation loss {mean(validation[method]):.4f}{' <- chosen' if method == chosen else ''}" if method in METHODS else ""
+            note = (
+                f"   validation loss {mean(validation[method]):.4f}{' <- chosen' if method == chosen else ''}" if method in METHODS else ""
+            )
             lines.append(row(method, means, alls, runs) + note)
-            figures += [figure(f"{normalise}: {method}, mean of sites", means, seeds), figure(f"{normalise}: {method}, all patients", alls, seeds)]
+            figures += [
+                figure(f"{normalise}: {method}, mean of sites", means, seeds),
+                figure(f"{normalise}: {method}, all patients", alls, seeds),
+            ]
             if method == chosen:
                 figures.append(figure(f"{normalise} normalisation, mean of sites", means, seeds))
                 figures.append(figure(f"{normalise} normalisation, all patients", alls, seeds))
     of_sites, of_all = majority(data)
     lines += ["", f"{'each site majority class':45} {of_sites:.3f}              {of_all:.3f}", "", "FLamby, as published (5 seeds)"]
-    lines += [f"{name:45} {a:.3f}              {b:.3f}" for name, (a, b) in published(data / "flamby_reference" / "fed_heart_disease.csv").items()]
+    lines += [
+        f"{name:45} {a:.3f}              {b:.3f}" for name, (a, b) in published(data / "flamby_reference" / "fed_heart_disease.csv").items()
+    ]
     return figures, "\n".join(lines)
 
 
 def row(method: str, means: list[float], alls: list[float], runs: list[dict[str, Any]]) -> str:
     """Return one line of the table; plus-minus is the standard deviation over seeds."""
-    spread = (lambda values: f"{mean(values):.3f} ± {stdev(values):.3f}") if len(means) > 1 else (lambda values: f"{mean(values):.3f}        ")
+    spread = (
+        (lambda values: f"{mean(values):.3f} ± {stdev(values):.3f}") if len(means) > 1 else (lambda values: f"{mean(values):.3f}        ")
+    )
     sites = "  ".join(f"{mean(one['sites'][site]['accuracy']['value'] for one in runs):11.3f}" for site in SITES)
     auroc = [runs[0]["all"]["auroc"][key] for key in ("value", "low", "high")]
     return f"{method:45} {spread(means)}      {spread(alls)}  {sites}   {auroc[0]:.3f} ({auroc[1]:.3f} to {auroc[2]:.3f})"

@@ -85,10 +85,10 @@ class SimulatedStudy:
 
     def run(self) -> dict[str, Any]:
         """Run what is left to run and return the contents of `result.json`."""
-        if self.store.meta("released") is not None and (self.folder / "result.json").exists():
+        released = self.store.meta("released")
+        if released is not None:
             self.watch(events.Note("This study is finished; nothing is left to run."))
-            found: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
-            return found
+            return self._finished(released.decode())
         places, log, key = self._places()
         engine = InProcess(self.protocol, places, self._workers)
         book = Book(self.protocol, self.store, log, key, {name: place.site.keys.public for name, place in places.items()}, self.watch)
@@ -102,6 +102,19 @@ class SimulatedStudy:
         result = self._outcome(places, log, earlier, trained)
         self._release(places, log, earlier, result)
         return result
+
+    def _finished(self, released: str) -> dict[str, Any]:
+        """Return the released result.
+
+        Raises:
+            StoreError: `result.json` is gone or is not the one that was released.
+        """
+        with sentences():
+            text = (self.folder / "result.json").read_bytes()
+        if digest(text) != released:
+            raise StoreError(f"{self.folder / 'result.json'} is not the result that was released.", f"Run: wardround verify {self.folder}. {ANEW}")
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     def _combiner(self, algorithm: Algorithm) -> Combiner:
         combiner: Combiner = (
@@ -214,7 +227,7 @@ class SimulatedStudy:
             report = write_report(self.folder).read_bytes()
         if released is not None:
             log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
-        self.store.put_meta("released", b"yes")
+        self.store.put_meta("released", digest(text).encode())
         with sentences():
             bundle.export(self.folder, log, egress, self.protocol.canonical, self.store.layouts())
         self.store.commit()

@@ -71,10 +71,11 @@ def test_units_codes_numbers_of_columns_and_explicit_factors_are_applied() -> No
 
 
 def test_conversion_at_the_end_of_the_range_is_not_outside() -> None:
-    columns = put(rows(100), "age", str(120 * 365.25), *range(100))
-    result = checked(columns, {"age": {"unit": "d"}})
+    assert 57 * 0.01 > 0.57
+    agreed = protocol(fields={"age": {"type": "number", "unit": "1", "range": [0, 0.57]}})
+    result = checked(put(rows(100), "age", "57", *range(100)), {"age": {"unit": "%"}}, agreed=agreed)
     assert result.dataset is not None
-    assert set(result.dataset.columns["age"]) == {120.0}
+    assert set(result.dataset.columns["age"]) == {0.57}
 
 
 def test_a_decimal_comma_is_read_where_the_site_says_so() -> None:

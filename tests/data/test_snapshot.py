@@ -98,9 +98,10 @@ def test_a_missing_or_longer_file_is_refused(tmp_path: Path) -> None:
         read_snapshot(folder)
 
 
-def test_files_are_read_only(tmp_path: Path) -> None:
+def test_files_are_read_only_and_for_their_owner_alone(tmp_path: Path) -> None:
     folder = write_snapshot(dataset(), CONTRACT, "table", tmp_path)[1]
-    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o400}
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

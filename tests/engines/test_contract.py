@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Small, small
+from tests.support import Small, protocol, small
 from wardround.coordinator.rounds import plan
+from wardround.engines.inprocess import InProcess
+from wardround.study.errors import QuorumNotMet
 from wardround.study.interfaces import Engine
 from wardround.study.streams import Stream
-from wardround.study.task import State, Task, Update
+from wardround.study.task import Refusal, State, Task, Update
 
 
 @pytest.fixture(params=["inprocess", "inprocess, two workers"])
@@ -56,3 +58,23 @@ def test_a_whole_study_has_the_same_digests_on_every_engine(study: Small, tmp_pa
     (tmp_path / "plain").mkdir()
     plain = small(tmp_path / "plain").run()
     assert {name: one.digest for name, one in study.run().items()} == {name: one.digest for name, one in plain.items()}
+
+
+def test_workers_that_are_late_are_ended_and_their_sites_named(tmp_path: Path) -> None:
+    study = small(tmp_path, protocol(rounds={"quorum": 2, "due_seconds": 0.01, "attempts": 1}), workers=2)
+    with pytest.raises(QuorumNotMet):
+        study.run()
+    study.engine.close()
+    assert {(refused.site, refused.where) for refused in study.refused} == {(site, "deadline") for site in study.places}
+
+
+def test_a_worker_that_dies_costs_its_site_one_round_and_no_more(tmp_path: Path) -> None:
+    study = small(tmp_path, workers=1)
+    assert isinstance(study.engine, InProcess)
+    engine, tasks = study.engine, asked(study)
+    engine.send(tasks)
+    engine._pool._processes[0].kill()  # type: ignore[union-attr]
+    found = list(engine.receive(60))
+    engine.close()
+    assert [isinstance(one, Update) for one in found] == [False, True, True, True]
+    assert isinstance(found[0], Refusal) and "ended" in found[0].reason

@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": {*_MIDDLE, "site", "coordinator"},
     "pages": {*_MIDDLE, "site", "coordinator", "engines"},
     "top": {*_MIDDLE, "site", "coordinator", "engines", "pages"},
-    "cli": {*_MIDDLE, "site", "coordinator", "engines", "pages", "top"},
+    "demos": {"study", "data"},
+    "cli": {*_MIDDLE, "site", "coordinator", "engines", "pages", "top", "demos"},
 }
 TORCH_FILES = ("wardround.privacy.dpsgd", "wardround.privacy.leakage")
 NO_NETWORK = {"study", "learning", "combining", "privacy", "record"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
 
 import pytest
 
@@ -44,7 +43,14 @@ ONE_SLIP = [
     ("margin = 0.02", "margin = inf", "margin", "evaluation.margin", "finite", ""),
     ('metrics = ["auroc",', 'metrics = ["aurok",', "metrics", "evaluation.metrics", "no metric 'aurok'", "auroc"),
     ('"auprc", "accuracy"', '"auprc", "auroc"', "metrics", "evaluation.metrics", "twice", "leave out"),
-    ("tune = { learning_rate", "tune = { learning_rat", "tune", "evaluation.tune.learning_rat", "no phase", "Did you mean 'learning_rate'?"),
+    (
+        "tune = { learning_rate",
+        "tune = { learning_rat",
+        "tune",
+        "evaluation.tune.learning_rat",
+        "no phase",
+        "Did you mean 'learning_rate'?",
+    ),
     ("[0.02, 0.05, 0.2]", "[0.02, 0.02]", "tune", "evaluation.tune.learning_rate", "twice", ""),
     ("[0.02, 0.05, 0.2]", "[0.02, -1]", "tune", "evaluation.tune", "learning_rate", ""),
     ("# target = 0.95 ", "target = 1.5 ", "target", "stop.target", "between 0 and 1", ""),
@@ -91,9 +97,9 @@ def test_a_message_for_one_finding_is_one_sentence_with_file_line_and_key() -> N
     with pytest.raises(FileRefused) as caught:
         read_protocol(text, "here/study.toml")
     assert caught.value.message.startswith(f"here/study.toml, line {line_with(text, 'quorum')}, rounds.quorum: must be")
-    for copied in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
-        assert str(copied) == str(caught.value)
-        assert copied.findings == caught.value.findings
+    copied = copy.copy(caught.value)
+    assert str(copied) == str(caught.value)
+    assert copied.findings == caught.value.findings
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,9 @@ def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)
-STRINGS = st.sampled_from(['"[t]"', '"a = 1"', "'''\n[t]\nb = 2\n'''", '"""\n\\"""x = 1\n"""', "[\n 1, # ]\n 2\n]", "{ z = 1 }", "1", "'#'"])
+STRINGS = st.sampled_from(
+    ['"[t]"', '"a = 1"', "'''\n[t]\nb = 2\n'''", '"""\n\\"""x = 1\n"""', "[\n 1, # ]\n 2\n]", "{ z = 1 }", "1", "'#'"]
+)
 
 
 @given(st.dictionaries(NAMES, st.dictionaries(NAMES, STRINGS, max_size=4), max_size=4))

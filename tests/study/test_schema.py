@@ -30,7 +30,7 @@ def test_every_key_of_a_template_is_known(name: str) -> None:
                 reference = schema["properties"][key]
                 found = table(schema, reference.get("items", reference), one.get("kind"))
                 assert set(one) <= set(found["properties"])
-                assert set(found["required"] if "required" in found else ()) <= set(one)
+                assert set(found.get("required", ())) <= set(one)
                 assert found["additionalProperties"] is False
 
 

@@ -71,20 +71,32 @@ def _plugins() -> Iterator[Found]:
 
 
 def _torch() -> Iterator[Found]:
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        text = "not installed" if isinstance(error, ModuleNotFoundError) else "installed, but does not load"
-        yield Found("torch", "warning", f"{text}: studies can be checked, coordinated and verified here, but not trained", INSTALL)
-        return
-    where = f"with {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "on the processor"
-    yield Found("torch", "ok", f"{torch.__version__} {where}")
-    try:
-        import sklearn
-    except ImportError:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        text = "not installed: studies can be checked, coordinated and verified here, but not trained"
+        yield Found("torch", "warning", text, INSTALL)
+    elif loaded := _answer("import torch; print(torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())"):
+        version, _, device = loaded.partition(" ")
+        yield Found("torch", "ok", f"{version} {'on the processor' if device == 'False' else f'with {device}'}")
+    else:
+        yield Found("torch", "missing", "installed, but does not load", f"Install it again: {INSTALL}")
+    if find_spec("sklearn") is None:
         yield Found("extras", "warning", "scikit-learn is not installed: the demo does not run", INSTALL)
     else:
-        yield Found("extras", "ok", f"learn (scikit-learn {sklearn.__version__})")
+        yield Found("extras", "ok", "learn")
+
+
+def _answer(code: str) -> str:
+    """Return what a fresh Python prints, or nothing when it fails: a library that crashes must not take this command with it."""
+    import subprocess
+    import sys
+
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _threads() -> Iterator[Found]:

@@ -29,7 +29,7 @@ def document(value: Any) -> None:
 
 def line(text: str, bold: bool = False) -> None:
     """Print a line for people."""
-    typer.secho(text, bold=bold)
+    typer.echo(typer.style(text, bold=True) if bold else text)
 
 
 def width() -> int:

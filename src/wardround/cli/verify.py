@@ -26,6 +26,10 @@ def verify(
 
     if not path.is_dir():
         raise StoreError(f"{path}: there is no such folder.", "Name the results folder of a study; it holds the folder record.")
+    if not any((path / name).exists() for name in ("record", "study", "result.json", "model.safetensors", "report.html")):
+        raise StoreError(
+            f"{path}: there is no study's result here.", "Name the folder that simulate or demo wrote: it holds the folder record."
+        )
     report = check(path)
     if json:
         say.document(report.as_dict())

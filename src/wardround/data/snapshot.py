@@ -111,7 +111,7 @@ def _about(dataset: Dataset, contract: Contract, source: str) -> dict[str, Any]:
 
 
 def _write(folder: Path, place: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files read-only into a temporary folder and rename it, so that a crash leaves a snapshot or none."""
+    """Write the files into a temporary folder and rename it: a crash leaves a snapshot or none. They are for this user's eyes only."""
     temporary = Path(tempfile.mkdtemp(prefix=".snapshot-", dir=folder))
     try:
         for name, data in files.items():
@@ -119,8 +119,7 @@ def _write(folder: Path, place: Path, files: Mapping[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            (temporary / name).chmod(0o444)
-        temporary.chmod(0o755)
+            (temporary / name).chmod(0o400)
         temporary.rename(place)
         _sync(folder)
     except BaseException:

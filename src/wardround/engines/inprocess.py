@@ -67,7 +67,10 @@ class InProcess(Engine):
                 self._work.append(accepted)
 
     def receive(self, due: float) -> Iterator[Update | Refusal]:
-        """Work out what was accepted, and let each answer out through its site's gate."""
+        """Work out what was accepted, and let each answer out through its site's gate.
+
+        Without worker processes a site cannot be interrupted, so `due` counts only with them.
+        """
         ready, self._ready = self._ready, []
         work, self._work = self._work, []
         yield from ready

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -58,51 +59,54 @@ class Pool:
         self._processes: list[subprocess.Popen[bytes]] = [self._new() for _ in range(workers)]
 
     def run(self, jobs: Sequence[Job], due: float) -> Iterator[tuple[int, Reply]]:
-        """Yield each job's number and reply as they come, until all are done or `due` seconds have passed; late workers are ended."""
+        """Yield each job's number and reply as they come.
+
+        A job has `due` seconds from when a worker takes it; a worker that is late is ended, and its job is not among the replies.
+        """
         waiting = list(range(len(jobs)))
-        busy: dict[int, int] = {}
-        until = time.monotonic() + due
+        busy: dict[int, tuple[int, float]] = {}
         with selectors.DefaultSelector() as selector:
-            for number, process in enumerate(self._processes):
-                selector.register(_pipe(process.stdout), selectors.EVENT_READ, number)
-                self._feed(number, waiting, busy, jobs)
+            for number in range(len(self._processes)):
+                self._watch(selector, number)
+                self._feed(number, waiting, busy, jobs, due)
             while busy:
-                events = selector.select(max(0.0, until - time.monotonic()))
-                if not events:
-                    self._replace_all(busy)
-                    return
-                for key, _ in events:
-                    number = int(key.data)
-                    job = busy.pop(number)
-                    reply = self._reply(number, jobs[job])
-                    if self._processes[number].poll() is not None:
-                        selector.unregister(key.fileobj)
-                        self._processes[number] = self._new()
-                        selector.register(_pipe(self._processes[number].stdout), selectors.EVENT_READ, number)
-                    yield job, reply
-                    self._feed(number, waiting, busy, jobs)
+                first = min(until for _, until in busy.values())
+                ready = [int(key.data) for key, _ in selector.select(max(0.0, first - time.monotonic()))]
+                late = [number for number, (_, until) in busy.items() if until <= time.monotonic() and number not in ready]
+                for number in ready:
+                    job, _ = busy.pop(number)
+                    yield job, self._reply(number, jobs[job])
+                for number in late:
+                    del busy[number]
+                    self._processes[number].kill()
+                for number in (*ready, *late):
+                    if number in late or self._processes[number].poll() is not None:
+                        selector.unregister(_pipe(self._processes[number].stdout))
+                        self._replace(number)
+                        self._watch(selector, number)
+                    self._feed(number, waiting, busy, jobs, due)
 
     def close(self) -> None:
         """End the processes."""
         for process in self._processes:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                _pipe(pipe).close()
+            _end(process)
 
     def _new(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([sys.executable, "-m", "wardround.learning.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         write_frame(_pipe(process.stdin), {}, [self._start])
         return process
 
-    def _feed(self, number: int, waiting: list[int], busy: dict[int, int], jobs: Sequence[Job]) -> None:
+    def _watch(self, selector: selectors.BaseSelector, number: int) -> None:
+        selector.register(_pipe(self._processes[number].stdout), selectors.EVENT_READ, number)
+
+    def _feed(self, number: int, waiting: list[int], busy: dict[int, tuple[int, float]], jobs: Sequence[Job], due: float) -> None:
         if not waiting:
             return
-        busy[number] = waiting.pop(0)
-        job = jobs[busy[number]]
+        job = jobs[waiting[0]]
         phases = list(job.mine)
         header = {"site": job.site, "phase": job.phase, "private": job.rng.key.hex(), "mine": phases}
         write_frame(_pipe(self._processes[number].stdin), header, [job.ask.wire, *(to_bytes(job.mine[phase]) for phase in phases)])
+        busy[number] = (waiting.pop(0), time.monotonic() + due)
 
     def _reply(self, number: int, job: Job) -> Reply:
         frame = read_frame(_pipe(self._processes[number].stdout))
@@ -121,13 +125,20 @@ class Pool:
             return Refusal("", job.site, "answer", header["reason"], header["remedy"])
         return Answer(from_bytes(bodies[0])), from_bytes(bodies[1]) if len(bodies) > 1 else None
 
-    def _replace_all(self, busy: Mapping[int, int]) -> None:
-        for number in busy:
-            self._processes[number].kill()
-            self._processes[number].wait()
-            self._processes[number] = self._new()
+    def _replace(self, number: int) -> None:
+        """Start a new process in place of one that ended."""
+        _end(self._processes[number])
+        self._processes[number] = self._new()
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     assert stream is not None
     return stream
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    _pipe(process.stdout).close()
+    with suppress(BrokenPipeError):
+        _pipe(process.stdin).close()

@@ -85,7 +85,7 @@ def train(
     rng: Stream,
     optimiser: Optimizer | None = None,
 ) -> None:
-    """Train a module in place for one round.
+    """Train a module in place for one round; without rows it stays as it is.
 
     Args:
         network: maps float32 [B, F] to [B, outputs].
@@ -98,6 +98,8 @@ def train(
     """
     import torch
 
+    if not len(x):
+        return
     inputs, target = torch.from_numpy(x), torch.from_numpy(y)
     optimiser = optimiser or optimiser_for(network, options)
     network.train()

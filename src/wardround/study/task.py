@@ -98,7 +98,6 @@ class Term:
 Layout = tuple[Term, ...]
 
 
-
 def layout_json(layout: Layout) -> bytes:
     """Return a layout as canonical JSON; the record keeps these bytes beside the protocol and refers to them by digest."""
     return canonical([term.describe() for term in layout])

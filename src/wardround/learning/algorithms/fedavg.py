@@ -72,21 +72,15 @@ class FedAvg(Algorithm):
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
-        """Return one training, or one for each setting of the tuning grid and then the one that is chosen."""
+        """Return one training, once there is a normalisation for it."""
         need_moments(protocol, phase.name)
-        from wardround.learning.algorithms.tuned import grid, tuned_phases
-
-        settings = grid(protocol, phase)
-        if len(settings) > 1:
-            return tuned_phases(protocol, phase, settings)
-        return (cls(phase.name, protocol, settings[0]),)
+        return super().expand(protocol, phase)
 
     def leaves(self) -> tuple[int, str]:
-        """Return one answer a round, and one that only validates the last model."""
-        counted = (
-            "times the number of training examples, that number" if self.options.weighting == "examples" else "(each hospital counts once)"
-        )
-        return self.options.rounds + 1, f"the change of every model parameter {counted}, and histograms of scores on validation rows"
+        """Return one answer a round, and one that only validates."""
+        many = "the number of training rows and that many times the" if self.options.weighting == "examples" else "the"
+        change = f"{many} change of each model parameter"
+        return self.options.rounds + 1, f"{change}, and the loss and a histogram of the received model's scores on validation rows"
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State | Done:
         """Return the initial parameters, the shared normalisation and an empty stop rule."""
@@ -143,7 +137,7 @@ class FedAvg(Algorithm):
             if ask.options["train"]:
                 x, y = inputs_and_targets(self.protocol, data, norm, *ask.options["roles"])
                 train(network, question, x, y, self.options, rng)
-                share = len(x) if self.options.weighting == "examples" else 1
+                share = len(x) if self.options.weighting == "examples" else min(len(x), 1)
                 trained = parameters_of(network)
                 sums["examples"] = np.asarray(share)
                 for name in [term.name for term in ask.layout if term.name.startswith("update/")]:

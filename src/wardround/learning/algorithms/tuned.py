@@ -7,12 +7,13 @@ says so, trains the choice again on training and validation rows together. Only 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import product
 
 import numpy as np
 
 from wardround.learning.algorithms.fedavg import FedAvg, FedAvgOptions
+from wardround.learning.norm import need_moments
 from wardround.study.arrays import Arrays, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -40,12 +41,6 @@ def grid(protocol: Protocol, phase: Phase) -> list[FedAvgOptions]:
     return settings
 
 
-def tuned_phases(protocol: Protocol, phase: Phase, settings: list[FedAvgOptions]) -> tuple[Algorithm, ...]:
-    """Return one candidate for each setting, and the choice between them."""
-    candidates = tuple(Candidate(f"{phase.name}.{number}", protocol, setting) for number, setting in enumerate(settings))
-    return (*candidates, Tuned(phase.name, protocol, settings[0], candidates))
-
-
 @dataclass(frozen=True)
 class Candidate(FedAvg):
     """Train with one setting of the grid; one that diverges at once is a bad setting, not the end of the study."""
@@ -60,6 +55,17 @@ class Tuned(FedAvg):
     """Choose among trained candidates by validation; refit the choice where the protocol says so."""
 
     candidates: tuple[FedAvg, ...] = field(default=())
+
+    @classmethod
+    def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
+        """Return plain federated averaging; or, with a grid, one candidate for each setting and the choice between them."""
+        settings = grid(protocol, phase)
+        if len(settings) == 1:
+            tuned = phase.model_copy(update={"options": asdict(settings[0])})
+            return FedAvg.expand(protocol, tuned)
+        need_moments(protocol, phase.name)
+        candidates = tuple(Candidate(f"{phase.name}.{number}", protocol, setting) for number, setting in enumerate(settings))
+        return (*candidates, cls(phase.name, protocol, settings[0], candidates))
 
     def leaves(self) -> tuple[int, str]:
         """Return the answers of the refit, if there is one."""

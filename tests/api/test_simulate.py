@@ -1,0 +1,169 @@
+"""The Python entrance, as a researcher uses it: files in, results out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wardround
+from tests.support import PHASES, plan, rows
+from wardround.record.verify import verify
+from wardround.study.arrays import Arrays
+from wardround.study.protocol import Protocol
+from wardround.study.task import Done
+
+
+def study(**changes: Any) -> Protocol:
+    return Protocol.model_validate(plan(contract={"patient": "patient"}, **changes))
+
+
+def hospital(folder: Path, number: int, count: int = 80) -> Path:
+    """Write one made-up hospital's table and site file."""
+    data = rows(number, count)
+    folder.mkdir(exist_ok=True)
+    with (folder / f"h{number}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["patient", "a", "b", "sex", "ill"])
+        for row in range(count):
+            a = data.columns["a"][row]
+            values = ["" if np.isnan(a) else f"{a:.6f}", f"{data.columns['b'][row]:.6f}", "fm"[data.columns["sex"][row]]]
+            writer.writerow([f"p{number}-{row}", *values, data.columns["ill"][row]])
+    (folder / f"h{number}.toml").write_text(f'name = "h{number}"\n[source]\nkind = "table"\npath = "h{number}.csv"\n')
+    return folder / f"h{number}.toml"
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("hospitals")
+    return [hospital(folder, number, 70 + 30 * number) for number in range(3)]
+
+
+@pytest.fixture(scope="module")
+def finished(sites: list[Path], tmp_path_factory: pytest.TempPathFactory) -> wardround.Result:
+    return wardround.simulate(study(), sites, tmp_path_factory.mktemp("finished"))
+
+
+STABLE = {
+    "study", "protocol_digest", "sites", "rounds", "stopped", "metrics", "verdicts", "history", "privacy", "model", "model_digest", "seconds",
+}  # fmt: skip
+
+
+def test_the_result_has_its_stable_keys(finished: wardround.Result) -> None:
+    result = json.loads((finished.folder / "result.json").read_text())
+    assert result == finished.result
+    assert result.keys() >= STABLE
+    assert set(result["metrics"]) == {"federated", "local", "pooled", "ensemble", "best_single"}
+    for model in result["metrics"].values():
+        assert set(model["sites"]) == {"h0", "h1", "h2"}
+        for metrics in (model["all"], *model["sites"].values()):
+            assert {"auroc", "accuracy", "sensitivity", "specificity", "brier", "auprc", "calibration_error"} <= metrics.keys()
+            assert all(set(one) == {"value", "low", "high"} for one in metrics.values())
+    assert set(result["verdicts"].values()) <= {"gains", "no_worse", "loses", "cannot_say"}
+    assert result["privacy"] == {"unit": "patient", "epsilon": None, "delta": None, "secure_sum": False}
+    assert all({"phase", "round", "bytes_up", "bytes_down", "seconds"} <= row.keys() for row in result["history"])
+
+
+def test_the_model_file_is_what_the_digest_says(finished: wardround.Result) -> None:
+    data = (finished.folder / "model.safetensors").read_bytes()
+    assert finished.result["model_digest"] == "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def test_a_clean_run_passes_every_line_but_witnesses(finished: wardround.Result) -> None:
+    lines = {line.name: line.verdict for line in verify(finished.folder).lines}
+    assert {name for name, verdict in lines.items() if verdict != "PASS"} == {"witnesses"}
+    assert lines["witnesses"] == "INCOMPLETE" and verify(finished.folder).exit_code == 2
+
+
+def test_pairs_share_their_bootstrap_weights(finished: wardround.Result) -> None:
+    """A difference of paired replicates is narrower than the two intervals by themselves would allow."""
+    metrics, paired = finished.result["metrics"], finished.result["paired"]["pooled"]["all"]["auroc"]
+    assert paired["value"] == pytest.approx(metrics["federated"]["all"]["auroc"]["value"] - metrics["pooled"]["all"]["auroc"]["value"])
+    widths = [metrics[model]["all"]["auroc"]["high"] - metrics[model]["all"]["auroc"]["low"] for model in ("federated", "pooled")]
+    assert paired["high"] - paired["low"] < 0.7 * np.hypot(*widths)
+
+
+def test_the_same_command_on_a_finished_folder_runs_nothing(finished: wardround.Result, sites: list[Path]) -> None:
+    before = (finished.folder / "result.json").stat().st_mtime_ns
+    assert wardround.simulate(study(), sites, finished.folder).result == finished.result
+    assert (finished.folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_worker_processes_change_no_bit(finished: wardround.Result, sites: list[Path], tmp_path: Path) -> None:
+    again = wardround.simulate(study(), sites, tmp_path, workers=2)
+    assert again.result["model_digest"] == finished.result["model_digest"]
+    assert again.result["metrics"] == finished.result["metrics"]
+
+
+def test_a_result_shows_itself_in_a_notebook(finished: wardround.Result) -> None:
+    html = finished._repr_html_()
+    assert "federated" in html and "report.html" in html and "<script" not in html
+
+
+class Median(wardround.Rule):
+    """Take the median of the sites' updates, element by element."""
+
+    def combine(self, updates: Mapping[str, Arrays], counts: Mapping[str, float]) -> Arrays:
+        names = next(iter(updates.values()))
+        return {name: np.median([update[name] for update in updates.values()], axis=0) for name in names}
+
+
+def test_an_own_rule_runs_and_is_marked(sites: list[Path], tmp_path: Path) -> None:
+    result = wardround.simulate(study(), sites, tmp_path, aggregator=Median())
+    assert result.result["unregistered"] == ["aggregator"]
+    assert "unregistered code" in (tmp_path / "report.html").read_text().lower()
+    assert verify(tmp_path).exit_code == 2
+
+
+def test_an_own_module_runs_and_is_marked(sites: list[Path], tmp_path: Path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    result = wardround.simulate(study(), sites, tmp_path, model=wardround.from_module(net))
+    assert result.result["unregistered"] == ["model"]
+    assert verify(tmp_path).exit_code == 2
+
+
+def test_a_study_file_is_read_and_run(sites: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(toml(plan(contract={"patient": "patient"})))
+    loaded = wardround.load_study(path)
+    assert loaded.protocol.digest == study().complete().digest
+    assert "h0" in wardround.simulate(path, sites, tmp_path / "run").result["sites"]
+
+
+def test_training_alone_needs_no_evaluation(sites: list[Path], tmp_path: Path) -> None:
+    result = wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path).result
+    assert result["metrics"] == {} and result["verdicts"] == {} and result["model"] == "model.safetensors"
+    assert (tmp_path / "report.html").exists() and verify(tmp_path).exit_code == 2
+
+
+def test_statistics_alone_need_no_model(sites: list[Path], tmp_path: Path) -> None:
+    result = wardround.simulate(study(phases=PHASES[:1]), sites, tmp_path).result
+    assert result["model"] is None and not (tmp_path / "model.safetensors").exists()
+
+
+def toml(tables: Mapping[str, Any]) -> str:
+    """Write plain tables as TOML, enough for a protocol."""
+    lines: list[str] = []
+
+    def value(one: Any) -> str:
+        if isinstance(one, dict):
+            return "{" + ", ".join(f"{json.dumps(key)} = {value(inner)}" for key, inner in one.items() if inner is not None) + "}"
+        if isinstance(one, list):
+            return "[" + ", ".join(value(inner) for inner in one) + "]"
+        return json.dumps(one)
+
+    lines += [f"{name} = {value(table)}" for name, table in tables.items()]
+    return "\n".join(lines) + "\n"
+
+
+def test_done_names_what_a_hospital_would_use() -> None:
+    assert Done("train", 1, {"a": np.ones(1)}).digest != Done("train", 1, {"a": np.ones(1)}, model={"b": np.ones(1)}).digest

@@ -1,0 +1,69 @@
+"""`wardround study` writes, checks and describes studies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.terminal import Terminal
+
+
+def test_a_new_study_passes_its_check(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    assert wardround("study", "new", path, "--template", "multiclass").code == 0
+    said = wardround("study", "check", path)
+    assert said.code == 0
+    assert said.out.startswith("Privacy\n  No differential privacy")
+    found = wardround("study", "check", path, "--json").document
+    assert (found["ok"], found["findings"], found["warnings"]) == (True, [], [])
+    assert found["summary"][-1]["lines"] == [found["digest"]]
+
+
+def test_a_file_that_exists_is_not_written_over(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("mine")
+    said = wardround("study", "new", path)
+    assert said.code == 2
+    assert "exists already" in said.err
+    assert path.read_text() == "mine"
+
+
+def test_an_unknown_template_is_answered_with_those_there_are(wardround: Terminal, tmp_path: Path) -> None:
+    said = wardround("study", "new", tmp_path / "study.toml", "--template", "survival")
+    assert said.code == 2
+    assert "binary, multiclass" in said.err
+    assert not (tmp_path / "study.toml").exists()
+
+
+def test_findings_are_an_answer_and_not_an_error(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    path.write_text(path.read_text().replace("quorum = 2", "quorom = 2"))
+    said = wardround("study", "check", path)
+    assert (said.code, said.err) == (1, "")
+    line = path.read_text().splitlines().index(next(row for row in path.read_text().splitlines() if row.startswith("quorom"))) + 1
+    assert f"line {line}, rounds.quorom: there is no such key." in said.out
+    found = wardround("study", "check", path, "--json")
+    assert (found.code, found.document["ok"]) == (1, False)
+    assert {one["key"] for one in found.document["findings"]} == {"rounds.quorom", "rounds.quorum"}
+    assert {"line", "key", "wrong", "remedy"} == set(found.document["findings"][0])
+
+
+def test_a_missing_file_is_wrong_use(wardround: Terminal, tmp_path: Path) -> None:
+    said = wardround("study", "check", tmp_path / "nowhere.toml")
+    assert said.code == 2
+    assert "wardround study new" in said.err
+
+
+def test_an_expired_study_is_warned_of(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    path.write_text(path.read_text().replace("# expires = 2027-12-31", "expires = 2020-12-31"))
+    said = wardround("study", "check", path)
+    assert said.code == 0
+    assert "Warning: the study expired on 2020-12-31" in said.out
+    assert len(wardround("study", "check", path, "--json").document["warnings"]) == 1
+
+
+def test_the_schema_is_json(wardround: Terminal) -> None:
+    assert json.loads(wardround("study", "schema").out)["title"] == "Protocol"
