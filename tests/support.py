@@ -20,8 +20,8 @@ from wardround.engines.inprocess import InProcess, Place
 from wardround.learning.network import initial_parameters
 from wardround.record.log import Log
 from wardround.record.note import Signer
-from wardround.site.keys import SiteKeys
 from wardround.site.gate import Site
+from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
 from wardround.study.arrays import arrays_digest

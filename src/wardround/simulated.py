@@ -23,8 +23,8 @@ from wardround.outcome import SiteFacts, outcome, released_phase
 from wardround.record import bundle
 from wardround.record.log import Log
 from wardround.record.note import Signer
-from wardround.site.keys import SiteKeys
 from wardround.site.gate import Site
+from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
 from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes
@@ -112,7 +112,8 @@ class SimulatedStudy:
         with sentences():
             text = (self.folder / "result.json").read_bytes()
         if digest(text) != released:
-            raise StoreError(f"{self.folder / 'result.json'} is not the result that was released.", f"Run: wardround verify {self.folder}. {ANEW}")
+            message = f"{self.folder / 'result.json'} is not the result that was released."
+            raise StoreError(message, f"Run: wardround verify {self.folder}. {ANEW}")
         found: dict[str, Any] = json.loads(text)
         return found
 

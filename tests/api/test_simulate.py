@@ -16,6 +16,7 @@ import wardround
 from tests.support import PHASES, plan, rows
 from wardround.record.verify import verify
 from wardround.study.arrays import Arrays
+from wardround.study.errors import StoreError
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -50,15 +51,13 @@ def finished(sites: list[Path], tmp_path_factory: pytest.TempPathFactory) -> war
     return wardround.simulate(study(), sites, tmp_path_factory.mktemp("finished"))
 
 
-STABLE = {
-    "study", "protocol_digest", "sites", "rounds", "stopped", "metrics", "verdicts", "history", "privacy", "model", "model_digest", "seconds",
-}  # fmt: skip
+STABLE = {"study", "protocol_digest", "sites", "rounds", "stopped", "metrics", "verdicts", "history", "privacy", "model", "model_digest"}
 
 
 def test_the_result_has_its_stable_keys(finished: wardround.Result) -> None:
     result = json.loads((finished.folder / "result.json").read_text())
     assert result == finished.result
-    assert result.keys() >= STABLE
+    assert result.keys() >= {*STABLE, "seconds"}
     assert set(result["metrics"]) == {"federated", "local", "pooled", "ensemble", "best_single"}
     for model in result["metrics"].values():
         assert set(model["sites"]) == {"h0", "h1", "h2"}
@@ -93,6 +92,14 @@ def test_the_same_command_on_a_finished_folder_runs_nothing(finished: wardround.
     before = (finished.folder / "result.json").stat().st_mtime_ns
     assert wardround.simulate(study(), sites, finished.folder).result == finished.result
     assert (finished.folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_an_edited_result_of_a_finished_folder_is_not_shown(sites: list[Path], tmp_path: Path) -> None:
+    wardround.simulate(study(phases=PHASES[:1]), sites, tmp_path)
+    result = tmp_path / "result.json"
+    result.write_text(result.read_text().replace('"rounds": 0', '"rounds": 9'))
+    with pytest.raises(StoreError, match="not the result that was released"):
+        wardround.simulate(study(phases=PHASES[:1]), sites, tmp_path)
 
 
 def test_worker_processes_change_no_bit(finished: wardround.Result, sites: list[Path], tmp_path: Path) -> None:

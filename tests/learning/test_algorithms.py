@@ -11,9 +11,10 @@ import pytest
 
 from tests.support import PHASES, plan, protocol, rows, small
 from wardround.learning import server
-from wardround.learning.algorithms.fedavg import FedAvg, FedAvgOptions
+from wardround.learning.algorithms.fedavg import FedAvg
 from wardround.learning.inputs import input_names, scaled_rows
 from wardround.learning.network import fill, initial_parameters, new_network, parameters_of, reproducible
+from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError

@@ -13,14 +13,15 @@ Admitted = tuple[Update, Mapping[str, np.ndarray]]
 """An update, and its integers."""
 
 
-def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float) -> Iterator[Admitted | Refusal]:
-    """Yield each site's admitted integers with the update they came in, or its refusal; each site once.
+def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float, refusals: list[Refusal]) -> Iterator[Admitted]:
+    """Yield each admitted update with its integers, as they come; each site once.
 
     Args:
         engine: carries tasks and answers.
         tasks: one a site.
         admit: holds an update against its task.
         due: seconds until whoever has not answered counts as absent.
+        refusals: gets a refusal for each site that is not among the admitted.
     """
     waiting = {task.digest: task for task in tasks}
     engine.send(tasks)
@@ -29,14 +30,12 @@ def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float) -> I
         if task is None or task.site != reply.site:
             continue  # a repeat, or an answer to another round: the first one stands
         del waiting[reply.task]
-        if isinstance(reply, Refusal):
-            yield reply
-            continue
-        admitted = admit(task, reply)
+        admitted = reply if isinstance(reply, Refusal) else admit(task, reply)
         if isinstance(admitted, Refusal):
-            yield admitted
-        else:
+            refusals.append(admitted)
+        elif isinstance(reply, Update):
             yield reply, admitted
-    for task in waiting.values():
-        remedy = "See that the site's gate runs and reaches the coordinator; the study goes on while the quorum holds."
-        yield Refusal(task.digest, task.site, "deadline", f"no answer within {due:g} s", remedy, again=True)
+    remedy = "See that the site's gate runs and reaches the coordinator; the study goes on while the quorum holds."
+    refusals += [
+        Refusal(task.digest, task.site, "deadline", f"no answer within {due:g} s", remedy, again=True) for task in waiting.values()
+    ]

@@ -24,11 +24,7 @@ class Plain(Combiner):
         integers = {term.name: np.zeros(term.shape, dtype=np.int64) for term in body.layout}
         receipts: list[str] = []
         refusals: list[Refusal] = []
-        for reply in gather(engine, tasks, admit, due):
-            if isinstance(reply, Refusal):
-                refusals.append(reply)
-                continue
-            update, sent = reply
+        for update, sent in gather(engine, tasks, admit, due, refusals):
             receipts.append(update.receipt.entry)
             for name, value in sent.items():
                 integers[name] += value

@@ -35,11 +35,7 @@ class Ruled(Combiner):
         answers: dict[str, dict[str, np.ndarray]] = {}
         receipts: list[str] = []
         refusals: list[Refusal] = []
-        for reply in gather(engine, tasks, admit, due):
-            if isinstance(reply, Refusal):
-                refusals.append(reply)
-                continue
-            update, sent = reply
+        for update, sent in gather(engine, tasks, admit, due, refusals):
             receipts.append(update.receipt.entry)
             answers[update.site] = {name: np.asarray(value, dtype=np.int64) for name, value in sent.items()}
         if len(answers) < quorum:

@@ -14,14 +14,11 @@ from wardround.engines.workers import Job, Pool
 from wardround.site.accept import Work, accept
 from wardround.site.gate import Site
 from wardround.site.release import release, send
-from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.errors import WardroundError
-from wardround.study.interfaces import Engine
+from wardround.study.interfaces import Engine, Reply
 from wardround.study.protocol import Protocol
-from wardround.study.task import Answer, Refusal, SiteWork, Task, Update
-
-Reply = tuple[Answer, Arrays | None] | Refusal
+from wardround.study.task import Refusal, SiteWork, Task, Update
 
 
 @dataclass(frozen=True)

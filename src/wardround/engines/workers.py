@@ -19,11 +19,10 @@ from typing import IO
 from wardround.study.arrays import Arrays, from_bytes, to_bytes
 from wardround.study.errors import ProtocolError
 from wardround.study.frames import read_frame, write_frame
+from wardround.study.interfaces import Reply
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Refusal
-
-Reply = tuple[Answer, Arrays | None] | Refusal
 
 
 @dataclass(frozen=True)

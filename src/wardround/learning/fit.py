@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.learning.algorithms.fedavg import FedAvgOptions
 from wardround.learning.network import fill, new_network, parameters_of, reproducible, scores
+from wardround.learning.options import FedAvgOptions
 from wardround.learning.train import optimiser_for, train
 from wardround.study.arrays import Arrays
+from wardround.study.errors import DataError
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 
@@ -56,7 +57,10 @@ def _run(protocol: Protocol, rows: Rows, options: FedAvgOptions, start: Arrays, 
     best = Fitted(start, 0, 0, _score(protocol, scores(network, rows.x_validation), rows.y_validation))
     for number in range(passes):
         train(network, protocol.question_plugin, rows.x, rows.y, options, rng.child("pass", number), optimiser)
-        score = _score(protocol, scores(network, rows.x_validation), rows.y_validation)
+        try:
+            score = _score(protocol, scores(network, rows.x_validation), rows.y_validation)
+        except DataError:  # training diverged: the best before it stands, as in a federation
+            break
         if np.isnan(score) or np.isnan(best.score) or score > best.score or protocol.stop.keep == "last":
             best = Fitted(parameters_of(network), 0, number + 1, score)
         elif protocol.stop.patience is not None and number + 1 - best.passes >= protocol.stop.patience:

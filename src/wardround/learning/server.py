@@ -6,36 +6,15 @@ running products of beta instead of powers).
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
-
 import numpy as np
 
+from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import Arrays, put_under, under
 
 BETA1, BETA2 = 0.9, 0.99
 
 
-class ServerOptions(Protocol):
-    """Name the options of the server optimiser; `FedAvg.Options` has them."""
-
-    @property
-    def server_optimiser(self) -> Literal["sgd", "adam"]:
-        """Return "sgd" (with momentum) or "adam"."""
-
-    @property
-    def server_learning_rate(self) -> float:
-        """Return the server's step size."""
-
-    @property
-    def server_momentum(self) -> float:
-        """Return the momentum of "sgd"."""
-
-    @property
-    def server_tau(self) -> float:
-        """Return what keeps "adam" from dividing by nothing."""
-
-
-def start(parameters: Arrays, options: ServerOptions) -> dict[str, np.ndarray]:
+def start(parameters: Arrays, options: FedAvgOptions) -> dict[str, np.ndarray]:
     """Return the optimiser's first state: what it keeps between rounds, by name."""
     kept = {name: np.zeros(value.shape) for name, value in parameters.items() if np.issubdtype(value.dtype, np.floating)}
     if options.server_optimiser == "adam":
@@ -43,7 +22,7 @@ def start(parameters: Arrays, options: ServerOptions) -> dict[str, np.ndarray]:
     return put_under("momentum", kept) if options.server_momentum > 0 else {}
 
 
-def step(parameters: Arrays, mean: Arrays, kept: Arrays, options: ServerOptions) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def step(parameters: Arrays, mean: Arrays, kept: Arrays, options: FedAvgOptions) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the next parameters and the optimiser's next state.
 
     Args:
@@ -65,7 +44,7 @@ def step(parameters: Arrays, mean: Arrays, kept: Arrays, options: ServerOptions)
     return new, state
 
 
-def _adam(parameters: Arrays, mean: Arrays, kept: Arrays, options: ServerOptions) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _adam(parameters: Arrays, mean: Arrays, kept: Arrays, options: FedAvgOptions) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     new: dict[str, np.ndarray] = dict(parameters)
     state = {"beta1": kept["beta1"] * BETA1, "beta2": kept["beta2"] * BETA2}
     for name, update in mean.items():

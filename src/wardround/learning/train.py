@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wardround.learning.options import FedAvgOptions
 from wardround.study.interfaces import Question
 from wardround.study.streams import Stream
 
@@ -15,39 +16,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-class LocalOptions(Protocol):
-    """Name the options of local training; `FedAvg.Options` has them."""
-
-    @property
-    def local_epochs(self) -> int:
-        """Return how often each example is seen in one round."""
-
-    @property
-    def local_steps(self) -> int | None:
-        """Return the number of steps in one round, which overrides `local_epochs`."""
-
-    @property
-    def batch_size(self) -> int:
-        """Return the examples in one step."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Return the step size."""
-
-    @property
-    def optimiser(self) -> str:
-        """Return "sgd" or "adam"."""
-
-    @property
-    def momentum(self) -> float:
-        """Return SGD's momentum."""
-
-    @property
-    def weight_decay(self) -> float:
-        """Return the strength of the L2 penalty."""
-
-
-def batches(count: int, options: LocalOptions, rng: Stream) -> Iterator[np.ndarray]:
+def batches(count: int, options: FedAvgOptions, rng: Stream) -> Iterator[np.ndarray]:
     """Yield the row numbers of each batch of one round.
 
     Args:
@@ -66,7 +35,7 @@ def batches(count: int, options: LocalOptions, rng: Stream) -> Iterator[np.ndarr
         order = order[size:]
 
 
-def optimiser_for(network: nn.Module, options: LocalOptions) -> Optimizer:
+def optimiser_for(network: nn.Module, options: FedAvgOptions) -> Optimizer:
     """Return the local optimiser over all trainable parameters of a module."""
     import torch
 
@@ -81,7 +50,7 @@ def train(
     question: Question,
     x: np.ndarray,
     y: np.ndarray,
-    options: LocalOptions,
+    options: FedAvgOptions,
     rng: Stream,
     optimiser: Optimizer | None = None,
 ) -> None:

@@ -235,6 +235,9 @@ Admit = Callable[[Task, Update], Mapping[str, np.ndarray] | Refusal]
 """Holds an update against its task: its integers, or a refusal that names the site."""
 
 
+Reply = tuple[Answer, Arrays | None] | Refusal
+"""What a worker gives for one ask: sums and what to keep, or why not."""
+
 Collected = tuple[Total | Short, tuple[Refusal, ...]]
 """What a round came to, and who is not in it."""
 

@@ -11,14 +11,14 @@ Adaptive federated optimization, ICLR 2021 (server optimisers).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from wardround.learning import server
 from wardround.learning.norm import need_moments, norm_here, shared_norm
+from wardround.learning.options import FedAvgOptions
 from wardround.learning.rows import inputs_and_targets
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
@@ -29,46 +29,11 @@ from wardround.study.task import Answer, Ask, Done, State, Term, Total
 
 
 @dataclass(frozen=True)
-class FedAvgOptions:
-    """Hold the options of federated averaging.
-
-    Attributes:
-        rounds: at most.
-        local_epochs: how often each example is seen in one round.
-        local_steps: steps in one round; overrides `local_epochs`, and makes large and small sites work alike.
-        batch_size: examples in one step.
-        learning_rate: of the local optimiser.
-        optimiser: "sgd" or "adam", fresh each round.
-        momentum: of local SGD.
-        weight_decay: strength of the local L2 penalty.
-        server_optimiser: "sgd" (with momentum) or "adam".
-        server_learning_rate: 1 with "sgd" and no momentum is plain federated averaging.
-        server_momentum: of server SGD.
-        server_tau: of server Adam.
-        weighting: a site counts by its training "examples", or all sites "equal".
-    """
-
-    rounds: Annotated[int, Field(ge=1, le=100_000)] = 30
-    local_epochs: Annotated[int, Field(ge=1, le=1000)] = 1
-    local_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.05
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
-    server_optimiser: Literal["sgd", "adam"] = "sgd"
-    server_learning_rate: Annotated[float, Field(gt=0, le=100)] = 1.0
-    server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    server_tau: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    weighting: Literal["examples", "equal"] = "examples"
-
-
-@dataclass(frozen=True)
 class FedAvg(Algorithm):
     """Average the sites' updates, round by round."""
 
     Options: ClassVar[type] = FedAvgOptions
-    options: FedAvgOptions = FedAvgOptions()
+    options: FedAvgOptions = field(default_factory=FedAvgOptions)
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:

@@ -12,8 +12,9 @@ from itertools import product
 
 import numpy as np
 
-from wardround.learning.algorithms.fedavg import FedAvg, FedAvgOptions
+from wardround.learning.algorithms.fedavg import FedAvg
 from wardround.learning.norm import need_moments
+from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import Arrays, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
