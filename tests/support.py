@@ -127,7 +127,7 @@ def small(
             agreed,
             keys,
             Policy(frozenset({agreed.digest}), simulation=True),
-            SiteState(store.connection, name, "snapshot"),
+            SiteState(store.connection, agreed.digest, name, "snapshot"),
             Log(store.connection, own.name, own, agreed.study),
             key.public_key(),
             len(dataset.rows("train")),

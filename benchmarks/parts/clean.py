@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -25,6 +25,7 @@ from wardround.study.interfaces import Rule
 from wardround.study.protocol import Protocol
 from wardround.study.task import Refusal, Task, Update
 
+SHORT = Shape(rounds=4, patients=60)
 AGAIN = 20
 """How often a run that lacks its quorum is started again before it counts as stuck."""
 
@@ -64,29 +65,28 @@ class Kind:
 
 def kinds(count: int) -> list[Kind]:
     """Return so many different kinds of clean runs, at most twenty."""
-    short = {"rounds": 4, "patients": 60}
     tune = "learning_rate = [0.02, 0.2], batch_size = [8, 32]"
     found = [
-        Kind("plain", Shape(seed=1, **short)),
-        Kind("answers and tasks lost", Shape(seed=2, sites=6, **short), lost=0.2),
-        Kind("interrupted once", Shape(seed=3, **short), interrupted=(7,)),
-        Kind("tuned", Shape(seed=4, tune=tune, **short)),
-        Kind("tuned and refitted", Shape(seed=5, tune=tune, refit=True, **short)),
-        Kind("three classes", Shape(seed=6, classes=3, **short)),
-        Kind("own aggregator", Shape(seed=7, **short), own_rule=True),
-        Kind("gates refuse", Shape(seed=8, update=0.01, sites=7, **short)),
-        Kind("two sites", Shape(seed=9, sites=2, **short)),
-        Kind("eight sites, much lost", Shape(seed=10, sites=8, quorum=5, **short), lost=0.3),
-        Kind("interrupted often", Shape(seed=11, sites=5, **short), interrupted=(0, 1, 5, 9, 3)),
-        Kind("lost and interrupted", Shape(seed=12, sites=5, **short), lost=0.2, interrupted=(4, 11)),
-        Kind("own model", Shape(seed=13, **short), own_model=True),
-        Kind("refitted, lost", Shape(seed=14, tune=tune, refit=True, sites=6, **short), lost=0.15),
-        Kind("four classes, lost", Shape(seed=15, classes=4, sites=5, **short), lost=0.15),
-        Kind("own aggregator, lost", Shape(seed=16, sites=6, **short), lost=0.2, own_rule=True),
-        Kind("one site", Shape(seed=17, sites=1, quorum=1, **short)),
-        Kind("one setting diverges", Shape(seed=18, tune="learning_rate = [0.1, 100.0]", **short)),
-        Kind("worker processes", Shape(seed=19, **short), workers=2),
-        Kind("tuned, interrupted, three classes", Shape(seed=20, classes=3, tune=tune, **short), interrupted=(30,)),
+        Kind("plain", replace(SHORT, seed=1)),
+        Kind("answers and tasks lost", replace(SHORT, seed=2, sites=6), lost=0.2),
+        Kind("interrupted once", replace(SHORT, seed=3), interrupted=(7,)),
+        Kind("tuned", replace(SHORT, seed=4, tune=tune)),
+        Kind("tuned and refitted", replace(SHORT, seed=5, tune=tune, refit=True)),
+        Kind("three classes", replace(SHORT, seed=6, classes=3)),
+        Kind("own aggregator", replace(SHORT, seed=7), own_rule=True),
+        Kind("gates refuse", replace(SHORT, seed=8, update=0.01, sites=7)),
+        Kind("two sites", replace(SHORT, seed=9, sites=2)),
+        Kind("eight sites, much lost", replace(SHORT, seed=10, sites=8, quorum=5), lost=0.3),
+        Kind("interrupted often", replace(SHORT, seed=11, sites=5), interrupted=(0, 1, 5, 9, 3)),
+        Kind("lost and interrupted", replace(SHORT, seed=12, sites=5), lost=0.2, interrupted=(4, 11)),
+        Kind("own model", replace(SHORT, seed=13), own_model=True),
+        Kind("refitted, lost", replace(SHORT, seed=14, tune=tune, refit=True, sites=6), lost=0.15),
+        Kind("four classes, lost", replace(SHORT, seed=15, classes=4, sites=5), lost=0.15),
+        Kind("own aggregator, lost", replace(SHORT, seed=16, sites=6), lost=0.2, own_rule=True),
+        Kind("one site", replace(SHORT, seed=17, sites=1, quorum=1)),
+        Kind("one setting diverges", replace(SHORT, seed=18, tune="learning_rate = [0.1, 100.0]")),
+        Kind("worker processes", replace(SHORT, seed=19), workers=2),
+        Kind("tuned, interrupted, three classes", replace(SHORT, seed=20, classes=3, tune=tune), interrupted=(30,)),
     ]
     return found[:count]
 

@@ -12,7 +12,7 @@ import ast
 import io
 import sys
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -95,7 +95,7 @@ def functions(text: str, file: str = "") -> list[Function]:
     return sorted(set(_functions(text, file).values()))
 
 
-def _functions(text: str, file: str) -> Mapping[int, Function]:
+def _functions(text: str, file: str) -> dict[int, Function]:
     """Return, by number of line, the outermost function that the line belongs to."""
     lines: dict[int, Function] = {}
     spoken = _lines_of_code(text)

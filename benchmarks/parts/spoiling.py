@@ -197,17 +197,16 @@ def spoil(run: Path, times: int, dice: random.Random) -> Tally:
         if spoiled == clean[name]:
             continue
         tally.tried[sort, kind] += 1
-        if not _found(run / name, spoiled):
+        if not _found(run, name, spoiled):
             tally.missed.append(f"{kind} in {name}")
         (run / name).write_bytes(clean[name])
     return tally
 
 
-def _found(path: Path, spoiled: bytes | None) -> bool:
+def _found(run: Path, name: str, spoiled: bytes | None) -> bool:
     """Say whether `verify` fails once a file holds other bytes, or is taken away."""
     if spoiled is None:
-        path.unlink()
+        (run / name).unlink()
     else:
-        path.write_bytes(spoiled)
-    run = next(folder for folder in path.parents if (folder / "result.json").exists() or (folder / "record").is_dir())
+        (run / name).write_bytes(spoiled)
     return verify(run).verdict is Verdict.FAIL

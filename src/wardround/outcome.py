@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wardround.learning.algorithms.evaluate import phase_of_kind
-from wardround.learning.evaluation import Difference, Estimate, all_sites, difference, replicated, verdicts
+from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
+from wardround.record.entries import band
 from wardround.study.arrays import Arrays, under
-from wardround.study.dataset import Dataset
+from wardround.study.dataset import ROLES, Dataset
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -30,6 +30,7 @@ class SiteFacts:
     data: Dataset
     snapshot: Path
     source: str
+    synthetic: bool
 
 
 def outcome(
@@ -55,6 +56,7 @@ def outcome(
     released = released_phase(protocol, earlier)
     rounds, stopped = training(released, earlier)
     judged = _judged(protocol, facts, sums)
+    unit = "patient" if protocol.contract.patient is not None else "image"
     return {
         "study": protocol.study,
         "title": protocol.question.title,
@@ -62,17 +64,19 @@ def outcome(
         "question": protocol.question.kind,
         "protocol_digest": protocol.digest,
         "simulation": True,
-        "synthetic": any(one.source == "synthetic" for one in facts.values()),
-        "unit": "patient" if protocol.contract.patient is not None else "image",
+        "synthetic": any(one.synthetic for one in facts.values()),
+        "unit": unit,
+        "warnings": _warnings(protocol, sums),
+        "lower_is_better": sorted(name for name, sign in protocol.question_plugin.better.items() if sign < 0),
         "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())},
         "rounds": rounds,
         "stopped": stopped,
-        "primary": protocol.evaluation.metrics[0],
+        "primary": protocol.primary,
         "margin": protocol.evaluation.margin,
         **judged,
         "history": [{**row, "kept": _kept(row, earlier)} for row in history],
         "refusals": refusals,
-        "privacy": {"unit": "patient", "epsilon": None, "delta": None, "secure_sum": False},
+        "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": False},
         "chosen": _chosen(protocol, earlier),
         "unregistered": list(protocol.unregistered),
         "model": "model.safetensors" if released is not None else None,
@@ -101,74 +105,85 @@ def training(released: Done | None, earlier: Mapping[str, Done]) -> tuple[int, s
     return int(released.results["trained_rounds"]), chosen.stopped
 
 
-def _judged(protocol: Protocol, facts: Mapping[str, SiteFacts], sums: Mapping[str, Mapping[str, Arrays]]) -> dict[str, Any]:
-    """Return metrics by model, paired differences and verdicts."""
+def _judged(protocol: Protocol, sites: Iterable[str], sums: Mapping[str, Mapping[str, Arrays]]) -> dict[str, Any]:
+    """Return metrics by model, paired differences and verdicts; a comparison is over the sites that have both models."""
     values = {model: {site: replicated(protocol, one) for site, one in parts.items()} for model, parts in sums.items()}
-    for model, parts in sums.items():
-        values[model][""] = replicated(protocol, all_sites(parts.values()))
-    metrics = {
-        model: _shown({site: {name: Estimate.of(one) for name, one in found.items()} for site, found in parts.items()})
-        for model, parts in values.items()
-    }
+    metrics = {model: _shown(values[model], replicated(protocol, all_sites(sums[model].values()))) for model in values if values[model]}
     paired = {}
-    for model in (name for name in values if name != "federated"):
-        both = {
-            site: {n: Estimate.of(values["federated"][site][n] - one) for n, one in found.items()} for site, found in values[model].items()
+    for model in (name for name in metrics if name != "federated"):
+        both = sorted(values[model].keys() & values["federated"].keys())
+        totals = [replicated(protocol, all_sites(sums[name][site] for site in both)) for name in ("federated", model)]
+        apart = {site: _minus(values["federated"][site], values[model][site]) for site in both}
+        paired[model] = _shown(apart, _minus(*totals))
+    found: dict[str, Verdict] = {}
+    if "local" in metrics:
+        differences = {
+            site: difference(protocol, values["federated"][site], values["local"][site], sums["federated"][site]["patients"])
+            for site in values["local"]
+            if site in values["federated"]
         }
-        paired[model] = _shown(both)
-    found: dict[str, str] = {}
-    if "local" in values:
-        differences = {}
-        for site in sorted(sums["local"]):
-            patients = len(np.unique(facts[site].data.patient[facts[site].data.rows("test")]))
-            test = under(sums["federated"][site], "test")
-            differences[site] = difference(
-                protocol.question_plugin, protocol.evaluation.metrics[0], values["federated"][site], values["local"][site], test, patients
-            )
-        found = verdicts(differences, protocol.evaluation.margin)
-        notes = {site: _note(found[site], one) for site, one in differences.items()}
-        return {"metrics": metrics, "paired": paired, "verdicts": found, "verdict_notes": notes}
-    return {"metrics": metrics, "paired": paired, "verdicts": found, "verdict_notes": {}}
-
-
-def _shown(parts: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
-    plain = {site: {name: asdict(one) for name, one in found.items()} for site, found in parts.items()}
-    return {"all": plain.pop(""), "sites": plain}
-
-
-def _note(verdict: str, one: Difference) -> str:
-    if verdict == "cannot_say" and not one.enough:
-        return "too few test patients to say: fewer than 30, or fewer than 5 of a class"
+        found = {**{site: Verdict("cannot_say", "no model of its own to compare with") for site in sites}}
+        found.update(verdicts(differences, protocol.evaluation.margin))
+    words = {site: one.word for site, one in sorted(found.items())}
     return {
-        "gains": "better than the site's own model, after Holm's correction",
-        "no_worse": "no worse than the margin, after Holm's correction",
-        "loses": "worse than the site's own model, after Holm's correction",
-        "cannot_say": "the interval is too wide to say",
-    }[verdict]
+        "metrics": metrics,
+        "paired": paired,
+        "verdicts": words,
+        "verdict_notes": {site: one.note for site, one in sorted(found.items())},
+    }
+
+
+def _minus(one: Arrays, other: Arrays) -> dict[str, np.ndarray]:
+    return {name: one[name] - other[name] for name in one}
+
+
+def _warnings(protocol: Protocol, sums: Mapping[str, Mapping[str, Arrays]]) -> list[str]:
+    """Return what a reader must know before anything else: whether the model is better than guessing at all."""
+    if not sums.get("federated"):
+        return []
+    total = all_sites(sums["federated"].values())
+    chance = protocol.question_plugin.chance(under(total, "test"))[protocol.primary]
+    gain = protocol.direction * (np.atleast_1d(replicated(protocol, total)[protocol.primary]) - chance)
+    low = Estimate.of(gain).low
+    if low is not None and low > 0:
+        return []
+    name = protocol.primary.replace("_", " ")
+    return [f"The federated model is not shown to be better than guessing: by guessing, {name} would be {chance:.3f} on these test rows."]
+
+
+def _shown(parts: Mapping[str, Mapping[str, np.ndarray]], total: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def plain(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {name: asdict(Estimate.of(one)) for name, one in found.items()}
+
+    return {"all": plain(total), "sites": {site: plain(found) for site, found in parts.items()}}
 
 
 def _site(protocol: Protocol, facts: SiteFacts) -> dict[str, Any]:
     data = facts.data
-
-    def small(count: int) -> int | str:
-        return count if count >= SMALL or count == 0 else f"<{SMALL}"
-
-    by_role = {role: small(len(np.unique(data.patient[data.rows(role)]))) for role in ("train", "validation", "test")}
-    label = data.columns[protocol.contract.label]
+    count = {role: len(np.unique(data.patient[data.rows(role)])) for role in ROLES}
     share: float | None = None
-    if protocol.question.kind == "binary":
+    if protocol.outputs == 1:
         positive = protocol.question_plugin.target(protocol.contract, data.columns)
-        if SMALL <= int(np.sum(positive)) <= len(label) - SMALL:
+        if SMALL <= int(np.sum(positive)) <= len(data) - SMALL:
             share = round(float(np.mean(positive)), 3)
     size = sum(path.stat().st_size for path in facts.snapshot.iterdir())
-    return {
-        "patients": small(data.patients),
-        "examples": small(len(data)),
-        **by_role,
-        "positive_share": share,
-        "snapshot_bytes": size,
-        "source": facts.source,
-    }
+    about = {"positive_share": share, "snapshot_bytes": size, "source": facts.source}
+    return {"patients": _small(data.patients), "examples": _small(len(data)), **_apart(count), **about}
+
+
+def _small(count: int) -> int | str:
+    return count if count >= SMALL or count == 0 else f"<{SMALL}"
+
+
+def _apart(count: Mapping[str, int]) -> dict[str, int | str]:
+    """Return counts of parts whose total is known: with one small part hidden the next is told as a band, or the total would tell."""
+    shown: dict[str, int | str] = {name: _small(one) for name, one in count.items()}
+    hidden = [name for name, one in shown.items() if isinstance(one, str)]
+    if len(hidden) == 1:
+        rest = sorted((one, name) for name, one in count.items() if name not in hidden and one > 0)
+        if rest:
+            shown[rest[0][1]] = band(rest[0][0])
+    return shown
 
 
 def _kept(row: Mapping[str, Any], earlier: Mapping[str, Done]) -> bool:
@@ -178,10 +193,10 @@ def _kept(row: Mapping[str, Any], earlier: Mapping[str, Done]) -> bool:
 
 def _chosen(protocol: Protocol, earlier: Mapping[str, Done]) -> dict[str, Any]:
     """Return which of the tuning grid's settings validation chose."""
-    trained = phase_of_kind(protocol, "fedavg")
+    trained = protocol.giving("model")
     if trained is None or "choice" not in earlier[trained].results:
         return {}
-    options = protocol.algorithm(f"{trained}.{int(earlier[trained].results['choice'])}").options
+    options = protocol.by_phase[f"{trained}.{int(earlier[trained].results['choice'])}"].options
     return {name: getattr(options, name) for name in protocol.evaluation.tune}
 
 

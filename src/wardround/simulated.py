@@ -27,14 +27,14 @@ from wardround.site.gate import Site
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
-from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes
+from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes, under
 from wardround.study.canonical import digest
 from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.interfaces import Combiner, Model, Rule
-from wardround.study.plugins import make
+from wardround.study.plugins import find, make
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Done, SiteWork
+from wardround.study.task import Done, SiteWork, State
 
 if TYPE_CHECKING:
     from wardround.study.interfaces import Algorithm
@@ -164,7 +164,7 @@ class SimulatedStudy:
         signer = Signer(f"{name}.simulation/{self.protocol.study}", keys.signing)
         egress = Log(self.store.connection, signer.name, signer, self.protocol.study)
         policy = Policy(approved=frozenset({self.protocol.digest}), simulation=True)
-        state = SiteState(self.store.connection, name, prepared.digest)
+        state = SiteState(self.store.connection, self.protocol.digest, name, prepared.digest)
         examples = len(prepared.dataset.rows("train"))
         site = Site(name, self.protocol, keys, policy, state, egress, coordinator.public_key(), examples)
         if new:
@@ -184,28 +184,26 @@ class SimulatedStudy:
 
     def _outcome(self, places: Mapping[str, Place], log: Log, earlier: Mapping[str, Done], trained: float) -> dict[str, Any]:
         """Judge the model beside its comparators and return the contents of `result.json`."""
-        from wardround.learning.algorithms.evaluate import Evaluate, phase_of_kind
         from wardround.learning.comparators import compare
-        from wardround.study.arrays import under
 
-        sums: dict[str, dict[str, Arrays]] = {}
-        evaluation = phase_of_kind(self.protocol, "evaluate")
+        sums: dict[str, Mapping[str, Arrays]] = {}
+        evaluation = self.protocol.giving("judgement")
         if evaluation is not None:
-            algorithm = self.protocol.algorithm(evaluation)
-            assert isinstance(algorithm, Evaluate)
+            algorithm = self.protocol.by_phase[evaluation]
             state = algorithm.begin(self.protocol, earlier, Stream.public(0))
-            ask = algorithm.ask(state)
+            assert isinstance(state, State)
+            ask = algorithm.ask(state).digest
             own = {name: place.site.state.mine() for name, place in places.items()}
-            here = {name: kept for name, kept in own.items() if evaluation in kept}
-            for model in algorithm.models():
-                sums[model] = {name: under(kept[evaluation], model) for name, kept in here.items()}
+            here = {name: kept[evaluation] for name, kept in own.items() if evaluation in kept}
+            for model in ("federated", "local"):
+                sums[model] = {name: found for name, kept in here.items() if (found := under(kept, model))}
             work = {
-                name: SiteWork(place.data, own[name], place.site.keys.private.child(self.protocol.study, evaluation, 0, ask.digest))
-                for name, place in places.items()
-                if name in here
+                name: SiteWork(places[name].data, own[name], places[name].site.keys.private.child(self.protocol.study, evaluation, 0, ask))
+                for name in here
             }
-            sums.update({model: dict(parts) for model, parts in compare(self.protocol, work, earlier).items()})
-        facts = {name: SiteFacts(place.data, place.snapshot, self.sources[name]) for name, place in places.items()}
+            sums.update(compare(self.protocol, work, earlier) if work else {})
+        synthetic = {name: find("source", kind).synthetic for name, kind in self.sources.items()}
+        facts = {name: SiteFacts(place.data, place.snapshot, self.sources[name], synthetic[name]) for name, place in places.items()}
         named = ("phase", "round", "site", "where", "reason", "remedy")
         refusals = [{key: entry[key] for key in named} for entry in log.entries() if entry["t"] == "refusal"]
         history = self.store.history()
@@ -228,9 +226,10 @@ class SimulatedStudy:
             report = write_report(self.folder).read_bytes()
         if released is not None:
             log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
-        self.store.put_meta("released", digest(text).encode())
+        self.store.commit()  # first, or a crash could let the log sign two heads of one size
         with sentences():
             bundle.export(self.folder, log, egress, self.protocol.canonical, self.store.layouts())
+        self.store.put_meta("released", digest(text).encode())
         self.store.commit()
 
 

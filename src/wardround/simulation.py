@@ -10,13 +10,14 @@ Example:
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wardround.coordinator import events
-from wardround.coordinator.store import Store, sentences
+from wardround.coordinator.store import Store, sentence, sentences
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Model, Rule
 from wardround.study.protocol import Protocol
@@ -126,6 +127,8 @@ def simulate(
     try:
         simulated = SimulatedStudy(protocol, list(sites), folder, store, aggregator, model, workers, watch)
         return Result(folder, simulated.run())
+    except sqlite3.DatabaseError as error:  # what does not fit into memory is written before the commit
+        raise sentence(error) from error
     finally:
         store.close()
 

@@ -16,8 +16,9 @@ LIMITS = st.floats(1e-6, 1e9)
 def test_the_step_is_the_finest_that_cannot_overflow(limit: float, sites: int, bits: int, noise: float) -> None:
     step = float(finest_step(limit, sites, bits, noise))
     total = sites * limit + 12 * noise
-    assert total < 2.0 ** (bits - 1) * step
-    assert total >= 2.0 ** (bits - 1) * step / 2
+    assert total + sites * step / 2 <= 2.0 ** (bits - 1) * step  # each site may round up by half a step
+    finer = step / 2
+    assert total + sites * finer > 2.0 ** (bits - 1) * finer * (1 - 2.0**-40)
     assert np.frexp(step)[0] == 0.5
 
 
@@ -45,6 +46,22 @@ def test_what_is_not_finite_or_too_large_is_refused(bad: float) -> None:
     term = Term.sized("x", (2,), 16.0, 3)
     with pytest.raises(OutOfBounds):
         encode(term, np.array([0.0, bad]))
+
+
+def test_a_limit_just_under_a_power_of_two_cannot_overflow() -> None:
+    for bits in (32, 64):
+        term = Term.sized("x", (1,), float(np.nextafter(1.0, 0)), 3, bits=32 if bits == 32 else 64)
+        one = encode(term, np.array([np.nextafter(1.0, 0)])).astype(object)
+        assert 0 < 3 * one[0] < 2 ** (bits - 1)
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.5])
+def test_a_count_is_a_whole_number_of_things(bad: float) -> None:
+    term = Term.count("n", (), 10, 3)
+    with pytest.raises(OutOfBounds, match="count"):
+        encode(term, np.asarray(bad))
+    with pytest.raises(OutOfBounds, match="negative"):
+        unpack((term,), pack({"n": np.asarray(-1, dtype=np.int32)}))
 
 
 def test_limits_are_held_per_element() -> None:

@@ -14,29 +14,44 @@ def test_an_estimate_takes_the_plain_value_and_the_replicates_percentiles() -> N
     assert Estimate.of(np.array([0.5])) == Estimate(0.5, None, None)
 
 
+def apart(value: float, deviation: float, enough: bool = True) -> Difference:
+    """Return a difference whose interval is that of a normal distribution."""
+    return Difference(value, deviation, value - 1.96 * deviation, value + 1.96 * deviation, enough)
+
+
+def words(differences: dict[str, Difference], margin: float) -> dict[str, str]:
+    return {site: one.word for site, one in verdicts(differences, margin).items()}
+
+
 def test_verdicts_are_what_their_words_say() -> None:
-    found = verdicts(
-        {
-            "gains": Difference(0.10, 0.01, True),
-            "no_worse": Difference(0.001, 0.005, True),
-            "loses": Difference(-0.10, 0.01, True),
-            "cannot_say": Difference(0.0, 0.05, True),
-        },
-        margin=0.03,
-    )
-    assert found == {name: name for name in found}
+    found = {
+        "gains": apart(0.10, 0.01),
+        "no_worse": apart(0.001, 0.005),
+        "loses": apart(-0.10, 0.01),
+        "cannot_say": apart(0.0, 0.05),
+    }
+    assert words(found, margin=0.03) == {name: name for name in found}
 
 
 def test_too_few_patients_never_get_a_verdict() -> None:
-    assert verdicts({"a": Difference(0.5, 0.001, False)}, 0.02) == {"a": "cannot_say"}
+    assert words({"a": apart(0.5, 0.001, enough=False)}, 0.02) == {"a": "cannot_say"}
 
 
 def test_many_sites_need_more_evidence() -> None:
-    just = Difference(0.0205, 0.01, True)  # p = 0.0202, one-sided
-    assert verdicts({"a": just}, 0.0)["a"] == "gains"
-    many = verdicts({f"s{number}": just if number == 0 else Difference(0.0, 0.01, True) for number in range(10)}, 0.0)
-    assert many["s0"] == "cannot_say"
+    just = apart(0.0205, 0.01)  # p = 0.0202, one-sided
+    assert words({"a": just}, 0.0)["a"] == "gains"
+    assert words({f"s{number}": just if number == 0 else apart(0.0, 0.01) for number in range(10)}, 0.0)["s0"] == "cannot_say"
+
+
+def test_a_verdict_never_contradicts_the_interval_that_is_shown() -> None:
+    skewed = Difference(-0.18, 0.07, -0.289, 0.003, True)
+    assert words({"a": skewed}, 0.02) == {"a": "cannot_say"}
 
 
 def test_identical_models_are_no_worse() -> None:
-    assert verdicts({"a": Difference(0.0, 0.0, True)}, 0.02) == {"a": "no_worse"}
+    assert words({"a": Difference(0.0, 0.0, 0.0, 0.0, True)}, 0.02) == {"a": "no_worse"}
+
+
+def test_notes_give_the_corrected_p_value() -> None:
+    found = verdicts({"a": apart(0.1, 0.01), "b": apart(0.0, 0.05)}, 0.02)
+    assert "p < 0.001 after Holm's correction over 2 sites" in found["a"].note

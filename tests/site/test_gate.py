@@ -15,7 +15,7 @@ from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.release import release
 from wardround.study.streams import Stream
-from wardround.study.task import Answer, Refusal, RoundClosed, State, Task, Update
+from wardround.study.task import NOTHING, Answer, Refusal, RoundClosed, State, Task, Update
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def task_for(study: Small, site: str = "site0") -> Task:
 def answered(study: Small, task: Task) -> tuple[Work, Answer, dict[str, np.ndarray]]:
     work = accept(study.places[task.site].site, task)
     assert isinstance(work, Work)
-    answer, proposal = study.protocol.algorithm(task.phase).answer(work.ask, study.places[task.site].data, {}, work.rng)
+    answer, proposal = study.protocol.by_phase[task.phase].answer(work.ask, study.places[task.site].data, {}, work.rng)
     return work, answer, dict(proposal or {})
 
 
@@ -41,10 +41,11 @@ def answered(study: Small, task: Task) -> tuple[Work, Answer, dict[str, np.ndarr
     ("change", "reason"),
     [
         ({"protocol": "sha256:" + "0" * 64}, "another protocol"),
-        ({"study": "other"}, "another protocol"),
+        ({"study": "other"}, "another study"),
         ({"site": "site1"}, "another site"),
         ({"ask": "sha256:" + "0" * 64}, "not what its header says"),
-        ({"body": None}, "not what its header says"),
+        ({"body": NOTHING}, "not what its header says"),
+        ({"round": 5}, "no such round"),
         ({"phase": "steal"}, "no such phase"),
     ],
 )
@@ -81,7 +82,6 @@ def test_another_ask_in_the_same_round_is_refused(study: Small) -> None:
     work, answer, proposal = answered(study, task)
     site = study.places["site0"].site
     assert isinstance(release(site, work, answer, proposal), Update)
-    assert task.body is not None
     other = replace(task.body, options={"twice": True})
     refused = accept(site, replace(task, ask=other.digest, body=other))
     assert isinstance(refused, Refusal) and "another ask" in refused.reason
@@ -103,7 +103,7 @@ def test_the_gate_lets_out_nothing_beyond_its_bounds(study: Small, value: float)
 
 def closing_for(study: Small, task: Task, receipts: tuple[str, ...], key: object) -> RoundClosed:
     closing = RoundClosed(task.phase, task.round, task.attempt, receipts, "sha256:" + "1" * 64, "sha256:" + "2" * 64)
-    return replace(closing, signature=sign(key, CLOSING, closing.signed_part()))  # type: ignore[arg-type]
+    return replace(closing, signature=sign(key, CLOSING, closing.signed_part(study.protocol.digest)))  # type: ignore[arg-type]
 
 
 def test_a_proposal_is_adopted_only_by_a_signed_closing_that_names_it(study: Small) -> None:
@@ -113,7 +113,7 @@ def test_a_proposal_is_adopted_only_by_a_signed_closing_that_names_it(study: Sma
     update = release(site, work, answer, proposal)
     assert isinstance(update, Update)
     key = study.book._key
-    close = replace(task, stage="close", body=None)
+    close = replace(task, stage="close", body=NOTHING)
     assert accept(site, replace(close, closed=(closing_for(study, task, ("0" * 64,), key),))) is None
     assert list(site.state.mine()) == []
     forged = accept(site, replace(close, closed=(closing_for(study, task, (update.receipt.entry,), SiteKeys.new().signing),)))
@@ -126,8 +126,9 @@ def test_a_proposal_is_adopted_only_by_a_signed_closing_that_names_it(study: Sma
 
 def test_private_numbers_differ_by_site_ask_and_round_but_not_by_attempt(study: Small) -> None:
     task = task_for(study)
-    works = [accept(study.places["site0"].site, one) for one in (task, replace(task, attempt=1), replace(task, round=1))]
-    works.append(accept(study.places["site1"].site, task_for(study, "site1")))
+    train = replace(task, phase="train")
+    works = [accept(study.places["site0"].site, one) for one in (train, replace(train, attempt=1), replace(train, round=1))]
+    works.append(accept(study.places["site1"].site, replace(task_for(study, "site1"), phase="train")))
     keys = [one.rng.key for one in works if isinstance(one, Work)]
     assert len(keys) == 4 and keys[0] == keys[1] and len(set(keys)) == 3
 

@@ -36,6 +36,8 @@ def encode(term: Term, value: np.ndarray) -> np.ndarray:
     exact = np.asarray(value, dtype=np.float64)
     if not bool(np.all(np.abs(exact) <= term.limit)):  # `not <=` and before the cast: NaN and infinity fail here
         raise OutOfBounds(f"{term.name} is not finite" if not np.all(np.isfinite(exact)) else f"{term.name} is beyond its limit")
+    if term.kind == "count" and not bool(np.all((exact >= 0) & (exact == np.rint(exact)))):
+        raise OutOfBounds(f"{term.name} is a count and holds something else")
     return np.asarray(np.rint(exact / term.step).astype(_TYPES[term.bits]))
 
 
@@ -68,4 +70,6 @@ def unpack(layout: Layout, body: bytes) -> dict[str, np.ndarray]:
         largest = np.floor((np.asarray(term.limit) + 12 * term.noise) / term.step + 0.5)
         if not bool(np.all(np.abs(got.astype(np.float64)) <= largest)):
             raise OutOfBounds(f"{term.name} is beyond its limit")
+        if term.kind == "count" and not term.noise and bool(np.any(got < 0)):
+            raise OutOfBounds(f"{term.name} is a count and holds a negative number")
     return arrays

@@ -19,9 +19,8 @@ class Plain(Combiner):
 
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the admitted sites, or `Short`."""
-        body = tasks[0].body
-        assert body is not None
-        integers = {term.name: np.zeros(term.shape, dtype=np.int64) for term in body.layout}
+        layout = tasks[0].body.layout
+        integers = {term.name: np.zeros(term.shape, dtype=np.int64) for term in layout}
         receipts: list[str] = []
         refusals: list[Refusal] = []
         for update, sent in gather(engine, tasks, admit, due, refusals):
@@ -30,5 +29,5 @@ class Plain(Combiner):
                 integers[name] += value
         if len(receipts) < quorum:
             return Short(len(receipts), quorum), tuple(refusals)
-        sums = {term.name: decode(term, integers[term.name]) for term in body.layout}
-        return Total(body.layout, integers, sums, len(receipts), tuple(sorted(receipts))), tuple(refusals)
+        sums = {term.name: decode(term, integers[term.name]) for term in layout}
+        return Total(layout, integers, sums, len(receipts), tuple(sorted(receipts))), tuple(refusals)

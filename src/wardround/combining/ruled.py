@@ -14,6 +14,7 @@ import numpy as np
 from wardround.combining.fixedpoint import decode
 from wardround.combining.gather import gather
 from wardround.study.arrays import Arrays
+from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Rule
 from wardround.study.task import Layout, Refusal, Short, Task, Total
 
@@ -30,8 +31,7 @@ class Ruled(Combiner):
 
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return a total whose means are what the rule gives, or `Short`."""
-        body = tasks[0].body
-        assert body is not None
+        layout = tasks[0].body.layout
         answers: dict[str, dict[str, np.ndarray]] = {}
         receipts: list[str] = []
         refusals: list[Refusal] = []
@@ -40,19 +40,27 @@ class Ruled(Combiner):
             answers[update.site] = {name: np.asarray(value, dtype=np.int64) for name, value in sent.items()}
         if len(answers) < quorum:
             return Short(len(answers), quorum), tuple(refusals)
-        integers = {term.name: np.sum([answers[site][term.name] for site in sorted(answers)], axis=0) for term in body.layout}
-        sums = {term.name: decode(term, integers[term.name]) for term in body.layout}
-        self._combine(body.layout, answers, sums)
-        return Total(body.layout, integers, sums, len(answers), tuple(sorted(receipts))), tuple(refusals)
+        integers = {term.name: np.sum([answers[site][term.name] for site in sorted(answers)], axis=0) for term in layout}
+        sums = {term.name: decode(term, integers[term.name]) for term in layout}
+        self._combine(layout, answers, sums)
+        used = {**integers, **{term.name: sums[term.name] for term in layout if term.per is not None}}
+        return Total(layout, used, sums, len(answers), tuple(sorted(receipts))), tuple(refusals)
 
     def _combine(self, layout: Layout, answers: Mapping[str, Arrays], sums: dict[str, np.ndarray]) -> None:
         """Put what the rule gives in place of the plain sums of means; a site without examples has no mean."""
-        means = [term for term in layout if term.per is not None]
-        if not means:
-            return
-        counts = {site: float(answers[site][str(means[0].per)]) for site in sorted(answers)}
-        counts = {site: count for site, count in counts.items() if count > 0}
-        updates = {site: {term.name: decode(term, answers[site][term.name]) / counts[site] for term in means} for site in counts}
-        combined = self.rule.combine(updates, counts)
-        for term in means:
-            sums[term.name] = np.asarray(combined[term.name], dtype=np.float64) * float(sums[str(term.per)])
+        for per in sorted({term.per for term in layout if term.per is not None}):
+            means = [term for term in layout if term.per == per]
+            counts = {site: float(answers[site][per]) for site in sorted(answers) if answers[site][per] > 0}
+            if not counts:
+                continue
+            updates = {
+                site: {term.name.removeprefix("update/"): decode(term, answers[site][term.name]) / counts[site] for term in means}
+                for site in counts
+            }
+            combined = self.rule.combine(updates, counts)
+            for term in means:
+                value = np.asarray(combined.get(term.name.removeprefix("update/")), dtype=np.float64)
+                if value.shape != term.shape or not bool(np.all(np.isfinite(value))):
+                    message = f"The rule {type(self.rule).__name__} gave no finite array of the right shape for {term.name!r}."
+                    raise WardroundError(message, "Return one array for each name and shape that every site's update has.")
+                sums[term.name] = value * float(sums[per])

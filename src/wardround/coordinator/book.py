@@ -21,6 +21,8 @@ from wardround.study.errors import VerificationError
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task, Total, Update, layout_json
 
+LOOK = "Look at this site's data and software; the study goes on while the quorum holds."
+
 
 class Book:
     """Keep log and store of one study in step.
@@ -54,24 +56,22 @@ class Book:
     def opened(self, state: State, tasks: Sequence[Task]) -> None:
         """Note that a round is asked."""
         task = tasks[0]
-        assert task.body is not None
         self.store.put_layout(task.body.layout_digest, layout_json(task.body.layout))
-        turn = {"phase": task.phase, "round": task.round, "attempt": task.attempt}
         digests = {"state": state.digest, "ask": task.ask, "layout": task.body.layout_digest, "roster": task.roster}
-        self.log.append("round_open", **turn, **digests, sites=len(tasks), due=int(task.due))
+        self.log.append("round_open", **task.turn, **digests, sites=len(tasks), due=int(task.due))
         self._bytes_up, self._started = 0, time.perf_counter()
-        most = getattr(self.protocol.algorithm(task.phase).options, "rounds", None)
+        most = getattr(self.protocol.by_phase[task.phase].options, "rounds", None)
         self.watch(events.RoundOpened(task.phase, task.round, most, task.attempt, len(tasks)))
 
     def admit(self, task: Task, update: Update) -> Mapping[str, np.ndarray] | Refusal:
         """Return the integers of an update that is signed, logged and within bounds; else a refusal that names the site."""
-        assert task.body is not None
         receipt = update.receipt
-        turn = {"site": task.site, "phase": task.phase, "round": task.round, "attempt": task.attempt, "stage": task.stage}
+        if not receipt.well_formed:
+            return Refusal(task.digest, task.site, "admit", "its receipt is not well formed", LOOK)
         committed = commit(bytes.fromhex(receipt.salt), update.body)
         seen = {"commit": committed, "bytes": len(update.body), "entry": receipt.entry, "index": receipt.index}
         where = {"kind": "sums", "task": task.digest, "layout": task.body.layout_digest, "head": [receipt.size, receipt.root]}
-        self.log.append("ingress", **turn, **seen, **where)
+        self.log.append("ingress", site=task.site, stage=task.stage, **task.turn, **seen, **where)
         self._bytes_up += len(update.body)
         try:
             check(self._sites[task.site], UPDATE, update.signed_part(), update.signature)
@@ -80,8 +80,7 @@ class Book:
             integers = unpack(task.body.layout, update.body)
         except (OutOfBounds, VerificationError) as error:
             reason = error.message if isinstance(error, VerificationError) else str(error)
-            remedy = "Look at this site's data and software; the study goes on while the quorum holds."
-            return Refusal(task.digest, task.site, "admit", plain(reason), remedy)
+            return Refusal(task.digest, task.site, "admit", plain(reason), LOOK)
         self.delivered[task.site] = len(self.closings)
         self.store.put_delivered(task.site, len(self.closings))
         self.watch(events.Answered(task.phase, task.round, task.site))
@@ -110,12 +109,12 @@ class Book:
         counts = {"sites": total.sites, "refused": len(refusals)}
         self.log.append("round_close", **turn, total=total.digest, state=new.digest, receipts=receipts, **counts)
         closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest)
-        closing = replace(closing, signature=sign(self._key, CLOSING, closing.signed_part()))
+        closing = replace(closing, signature=sign(self._key, CLOSING, closing.signed_part(self.protocol.digest)))
         self.store.put_closing(len(self.closings), closing)
         self.closings.append(closing)
         value = _score(new, state.round)
         seconds = time.perf_counter() - self._started
-        metric = self.protocol.evaluation.metrics[0]
+        metric = self.protocol.primary
         traffic = {"bytes_up": self._bytes_up, "bytes_down": bytes_down, "seconds": seconds}
         self.store.put_history({"phase": state.phase, "round": state.round, metric: value, **traffic})
         self.watch(events.RoundClosed(state.phase, state.round, metric, value, seconds, total.sites))

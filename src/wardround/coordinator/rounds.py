@@ -63,7 +63,8 @@ def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state:
         if isinstance(total, Short):
             book.short(state, attempt, total, refusals)
             attempt += 1
-            done = None if any(refusal.again for refusal in refusals) else step.algorithm.cut_short(state)
+            hopeless = all(refusal.where in ("answer", "release") and not refusal.again for refusal in refusals)
+            done = step.algorithm.cut_short(state) if hopeless else None
             if done is None:
                 give_up(protocol, state, attempt, total)
                 continue

@@ -35,12 +35,18 @@ class Store:
         with sentences():
             path.touch(mode=0o600)
             self.connection = sqlite3.connect(path, timeout=5)
-            self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute("PRAGMA synchronous = FULL")
-            self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            for table in _TABLES:
-                self.connection.execute(table)
-            self.connection.commit()
+            try:
+                self._prepare()
+            except sqlite3.Error:
+                self.connection.close()  # else the file stays locked for as long as somebody looks at the error
+                raise
+
+    def _prepare(self) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "locking_mode = EXCLUSIVE"):
+            self.connection.execute(f"PRAGMA {pragma}")
+        for table in _TABLES:
+            self.connection.execute(table)
+        self.connection.commit()
 
     def commit(self) -> None:
         """Make everything since the last commit durable at once.
@@ -134,19 +140,18 @@ def sentences() -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise StoreError(
-                "Another process works in this directory.", "Wait for it to end, or stop it; two cannot share one directory."
-            ) from error
-        raise StoreError(
-            f"The study's state could not be saved ({error}).", "Make room on the disk, then run the same command again."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            "The study's state file is damaged.", "Start anew in another directory; the exported record can still be verified."
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            f"The study's directory cannot be used ({error.strerror}).", "Give access or make room, then run the same command again."
-        ) from error
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise sentence(error) from error
+
+
+def sentence(error: sqlite3.DatabaseError | OSError) -> StoreError:
+    """Return what a database's or a disk's refusal means, and what to do."""
+    if isinstance(error, OSError):
+        message = f"The study's directory cannot be used ({error.strerror})."
+        return StoreError(message, "Give access or make room, then run the same command again.")
+    if not isinstance(error, sqlite3.OperationalError):
+        remedy = "Start anew in another directory; the exported record can still be verified."
+        return StoreError("The study's state file is damaged.", remedy)
+    if "locked" in str(error):
+        return StoreError("Another process works in this directory.", "Wait for it to end, or stop it; two cannot share one directory.")
+    return StoreError(f"The study's state could not be saved ({error}).", "Make room on the disk, then run the same command again.")

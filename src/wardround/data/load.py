@@ -12,7 +12,6 @@ from wardround.data.contract_check import Checked, check
 from wardround.data.report import CheckReport, DataFinding
 from wardround.data.site_file import SiteFile
 from wardround.data.snapshot import write_snapshot
-from wardround.data.sources.synthetic import Synthetic
 from wardround.study.dataset import Dataset
 from wardround.study.interfaces import Source
 from wardround.study.plugins import make
@@ -45,7 +44,7 @@ def inspect(site: SiteFile, protocol: Protocol) -> Checked:
     """
     source: Source = make("source", site.source.kind, site.source.options, "source")
     checked = check(source.read(protocol.contract), site, protocol)
-    if not isinstance(source, Synthetic):
+    if not source.synthetic:
         return checked
     note = DataFinding("note", "", None, f"{site.name}: the rows are synthetic.", "No result on them says anything about patients.")
     return replace(checked, report=replace(checked.report, findings=(*checked.report.findings, note)))

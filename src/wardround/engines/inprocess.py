@@ -56,12 +56,12 @@ class InProcess(Engine):
         for task in tasks:
             site = self._places[task.site].site
             accepted = accept(site, task)
-            if isinstance(accepted, Refusal):
-                self._ready.append(accepted)
-            elif accepted is not None and accepted.again is not None:
-                self._ready.append(send(site, accepted, *accepted.again))
-            elif accepted is not None:
+            if isinstance(accepted, Work) and accepted.before is not None:
+                accepted = send(site, accepted, accepted.before.update.body, accepted.before.proposal)
+            if isinstance(accepted, Work):
                 self._work.append(accepted)
+            elif accepted is not None:
+                self._ready.append(accepted)
 
     def receive(self, due: float) -> Iterator[Update | Refusal]:
         """Work out what was accepted, and let each answer out through its site's gate.
@@ -77,7 +77,7 @@ class InProcess(Engine):
         for number, reply in answers:
             site = self._places[work[number].task.site].site
             if isinstance(reply, Refusal):
-                yield site.refuse(work[number].task, "answer", reply.reason, reply.remedy)
+                yield site.refuse(work[number].task, "answer", reply.reason, reply.remedy, reply.again)
             else:
                 yield release(site, work[number], *reply)
 
@@ -91,28 +91,19 @@ class InProcess(Engine):
 
     def _here(self, work: Sequence[Work]) -> Iterator[tuple[int, Reply]]:
         """Answer in this process, site by site; what fails at one site is that site's refusal."""
-        algorithm, ask = self._protocol.algorithm(work[0].task.phase), work[0].ask
-        one_by_one = [SiteWork(self._places[one.task.site].data, self._places[one.task.site].site.state.mine(), one.rng) for one in work]
+        algorithm, ask = self._protocol.by_phase[work[0].task.phase], work[0].ask
+        sites = [self._places[one.task.site] for one in work]
+        inputs = [SiteWork(place.data, place.site.state.mine(), one.rng) for place, one in zip(sites, work, strict=True)]
         done = 0
         while done < len(work):
             try:
-                for reply in algorithm.answer_many(ask, one_by_one[done:]):
+                for reply in algorithm.answer_many(ask, inputs[done:]):
                     yield done, reply
                     done += 1
-            except WardroundError as error:
-                yield done, Refusal("", work[done].task.site, "answer", error.message, error.remedy)
-                done += 1
+                if done < len(work):
+                    raise IndexError("answer_many gave too few answers")
             except Exception as error:
-                if self._protocol.unregistered:
+                if self._protocol.unregistered and not isinstance(error, WardroundError):
                     raise  # a researcher's own code: the traceback is what helps
-                yield (
-                    done,
-                    Refusal(
-                        "",
-                        work[done].task.site,
-                        "answer",
-                        f"the worker failed ({type(error).__name__})",
-                        "Report this with the command that led here.",
-                    ),
-                )
+                yield done, Refusal.of(work[done].task.site, error)
                 done += 1

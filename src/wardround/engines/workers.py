@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from wardround.study.arrays import Arrays, from_bytes, to_bytes
-from wardround.study.errors import ProtocolError
+from wardround.study.errors import ProtocolError, VerificationError
 from wardround.study.frames import read_frame, write_frame
 from wardround.study.interfaces import Reply
 from wardround.study.protocol import Protocol
@@ -91,7 +91,9 @@ class Pool:
             _end(process)
 
     def _new(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-m", "wardround.learning.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = [sys.executable, "-m", "wardround.learning.worker"]
+        # A group of its own: Ctrl-C is for the coordinator, which then ends the workers; they would each print where it struck them.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
         write_frame(_pipe(process.stdin), {}, [self._start])
         return process
 
@@ -104,7 +106,9 @@ class Pool:
         job = jobs[waiting[0]]
         phases = list(job.mine)
         header = {"site": job.site, "phase": job.phase, "private": job.rng.key.hex(), "mine": phases}
-        write_frame(_pipe(self._processes[number].stdin), header, [job.ask.wire, *(to_bytes(job.mine[phase]) for phase in phases)])
+        bodies = [job.ask.wire, *(to_bytes(job.mine[phase]) for phase in phases)]
+        with suppress(BrokenPipeError):  # it died while it was idle; its end of the pipe tells, and the job is refused by name
+            write_frame(_pipe(self._processes[number].stdin), header, bodies)
         busy[number] = (waiting.pop(0), time.monotonic() + due)
 
     def _reply(self, number: int, job: Job) -> Reply:
@@ -122,7 +126,10 @@ class Pool:
         header, bodies = frame
         if "reason" in header:
             return Refusal("", job.site, "answer", header["reason"], header["remedy"])
-        return Answer(from_bytes(bodies[0])), from_bytes(bodies[1]) if len(bodies) > 1 else None
+        try:
+            return Answer(from_bytes(bodies[0])), from_bytes(bodies[1]) if len(bodies) > 1 else None
+        except VerificationError as error:
+            return replace(Refusal.of(job.site, error), again=True)
 
     def _replace(self, number: int) -> None:
         """Start a new process in place of one that ended."""

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from wardround.learning.algorithms.evaluate import Scorer, bootstrap_weights, judged, phase_of_kind, scorer
+from wardround.learning.algorithms.evaluate import Scorer, bootstrap_weights, judged, scorer
 from wardround.learning.algorithms.local import training_phase
 from wardround.learning.algorithms.tuned import grid
 from wardround.learning.evaluation import all_sites
-from wardround.learning.fit import Rows, fit
+from wardround.learning.fit import fit
 from wardround.learning.norm import mean_and_deviation, moment_sums, no_norm
-from wardround.learning.rows import inputs_and_targets
-from wardround.study.arrays import Arrays, under
+from wardround.learning.rows import batch_of, joined
+from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Done, SiteWork
@@ -41,52 +41,49 @@ def compare(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[s
         return {site: judged(protocol, scores[site], work[site].data, weights[site]) for site in work}
 
     found: dict[str, Sums] = {}
-    if "pooled" in wanted and any(phase.kind == "fedavg" for phase in protocol.phases):
-        parameters, norm = _pooled(protocol, work, earlier)
-        found["pooled"] = everywhere({site: scorer(protocol, parameters, norm, one.data) for site, one in work.items()})
-    local = phase_of_kind(protocol, "local")
+    if "pooled" in wanted:
+        model = _pooled(protocol, work, earlier)
+        found["pooled"] = everywhere({site: scorer(protocol, model, under(model, "norm"), one.data) for site, one in work.items()})
+    local = protocol.giving("own model")
     models = {site: one.mine[local] for site, one in work.items() if local is not None and local in one.mine}
     if models and "ensemble" in wanted:
         found["ensemble"] = everywhere({site: _ensemble(protocol, models, one) for site, one in work.items()})
     if models and "best_single" in wanted:
         best = models[_best_single(protocol, models, work)]
-        found["best_single"] = everywhere({site: _of(protocol, best, one) for site, one in work.items()})
+        found["best_single"] = everywhere({site: scorer(protocol, best, under(best, "norm"), one.data) for site, one in work.items()})
     return found
 
 
-def _pooled(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[str, Done]) -> tuple[Arrays, Arrays]:
-    """Return parameters and normalisation of the model trained on all sites' rows in one place."""
-    parts = [moment_sums(protocol, one.data) for one in work.values()]
-    norm = no_norm(protocol) if protocol.model.normalise == "none" else mean_and_deviation(all_sites(parts))
-
-    def gathered(role: str) -> tuple[np.ndarray, np.ndarray]:
-        parts = [inputs_and_targets(protocol, work[site].data, norm, role) for site in sorted(work)]
-        return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-
-    rows = Rows(*gathered("train"), *gathered("validation"))
-    settings = grid(protocol, training_phase(protocol, "pooled"))
-    best = fit(protocol, rows, settings, earlier["initial"].results, Stream.public(protocol.evaluation.seed).child("pooled"))
-    return best.parameters, norm
-
-
-def _of(protocol: Protocol, model: Arrays, one: SiteWork) -> Scorer:
-    return scorer(protocol, under(model, "params"), under(model, "norm"), one.data)
+def _pooled(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[str, Done]) -> Arrays:
+    """Return the model trained on all sites' rows in one place, with its normalisation."""
+    sums = all_sites([moment_sums(protocol, one.data) for one in work.values()])
+    norm = no_norm(protocol) if protocol.model.normalise == "none" else mean_and_deviation(sums)
+    training, validation = (
+        joined([batch_of(protocol, work[site].data, norm, role) for site in sorted(work)]) for role in ("train", "validation")
+    )
+    settings = grid(protocol, training_phase(protocol))
+    public = Stream.public(protocol.evaluation.seed).child("pooled")
+    best = fit(protocol, training, validation, settings, earlier["initial"].results, public)
+    return {**put_under("params", best.parameters), **put_under("validated", best.validated), **put_under("norm", norm)}
 
 
 def _ensemble(protocol: Protocol, models: Mapping[str, Arrays], one: SiteWork) -> Scorer:
     """Return what scores a site's rows by the mean probability of all sites' local models."""
     question = protocol.question_plugin
-    scorers = [_of(protocol, models[site], one) for site in sorted(models)]
+    scorers = [scorer(protocol, models[site], under(models[site], "norm"), one.data) for site in sorted(models)]
     return lambda role: question.score(np.mean([question.probability(score(role)) for score in scorers], axis=0))
 
 
 def _best_single(protocol: Protocol, models: Mapping[str, Arrays], work: Mapping[str, SiteWork]) -> str:
     """Return the site whose local model does best on all sites' validation rows together."""
-    question, metric = protocol.question_plugin, protocol.evaluation.metrics[0]
+    question, raw = protocol.question_plugin, no_norm(protocol)
 
     def value(site: str) -> float:
-        parts = [under(judged(protocol, _of(protocol, models[site], one), one.data, None), "validation") for one in work.values()]
-        score = question.better(metric) * float(question.metrics(all_sites(parts))[metric])
+        model, parts = models[site], []
+        for one in work.values():
+            output = scorer(protocol, model, under(model, "norm"), one.data)("validation")
+            parts.append(question.metrics(output, batch_of(protocol, one.data, raw, "validation")))
+        score = protocol.direction * float(question.finalise(all_sites(parts), protocol.primary))
         return -np.inf if np.isnan(score) else score
 
     return max(sorted(models), key=value)

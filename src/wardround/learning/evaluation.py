@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from wardround.study.arrays import Arrays, under
-from wardround.study.interfaces import Question
 from wardround.study.protocol import Protocol
 
 ALPHA = 0.025
+LEAST = 20
+"""Fewest replicates in which a metric exists that still carry an interval."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Estimate:
         flat = np.atleast_1d(replicates)
         value = _finite(float(flat[0]))
         known = flat[1:][~np.isnan(flat[1:])]
-        if value is None or len(known) < 20:
+        if value is None or len(known) < LEAST:
             return cls(value, None, None)
         low, high = np.percentile(known, [2.5, 97.5])
         return cls(value, float(low), float(high))
@@ -59,50 +60,84 @@ def replicated(protocol: Protocol, sums: Arrays) -> dict[str, np.ndarray]:
     """
     question = protocol.question_plugin
     test, validation = under(sums, "test"), under(sums, "validation")
-    return {**question.metrics(test), **question.rates_at(test, validation, protocol.evaluation.specificity)}
+    found = {name: question.finalise(test, name) for name in question.better}
+    return {**found, **question.rates_at(test, validation, protocol.evaluation.specificity)}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold what a verdict needs: the paired difference, larger is better, its standard deviation, and whether there are patients enough."""
+    """Hold what a verdict needs.
+
+    Attributes:
+        value: the paired difference of the primary metric, larger favours the federated model.
+        deviation: of its replicates.
+        low: end of its 95 % interval.
+        high: the other end.
+        enough: whether there are test patients enough for a claim.
+    """
 
     value: float
     deviation: float
+    low: float
+    high: float
     enough: bool
 
 
-def difference(question: Question, metric: str, federated: Arrays, local: Arrays, test: Arrays, patients: int) -> Difference:
-    """Return the paired difference of one metric, turned so that larger favours the federated model."""
-    sign = question.better(metric)
-    both = sign * (np.atleast_1d(federated[metric]) - np.atleast_1d(local[metric]))
+@dataclass(frozen=True)
+class Verdict:
+    """Hold gains, no_worse, loses or cannot_say, and why in one sentence."""
+
+    word: str
+    note: str
+
+
+def difference(protocol: Protocol, federated: Arrays, local: Arrays, tally: np.ndarray) -> Difference:
+    """Return the paired difference of the primary metric, turned so that larger favours the federated model.
+
+    Args:
+        protocol: gives the metric and says what is enough.
+        federated: each metric as [1 + R] values at one site.
+        local: the same of the site's own model.
+        tally: of the site's test patients.
+    """
+    both = protocol.direction * (np.atleast_1d(federated[protocol.primary]) - np.atleast_1d(local[protocol.primary]))
     known = both[1:][~np.isnan(both[1:])]
-    plain = {name: (value[0] if np.ndim(federated[metric]) else value) for name, value in test.items()}
-    enough = question.enough(plain, patients) and len(known) >= 20 and not np.isnan(both[0])
-    return Difference(float(both[0]), float(np.std(known)) if len(known) else math.nan, enough)
+    if len(known) < LEAST or np.isnan(both[0]):
+        return Difference(float(both[0]), math.nan, -math.inf, math.inf, False)
+    low, high = np.percentile(known, [2.5, 97.5])
+    return Difference(float(both[0]), float(np.std(known)), float(low), float(high), protocol.question_plugin.enough(tally))
 
 
-def verdicts(differences: Mapping[str, Difference], margin: float) -> dict[str, str]:
-    """Return gains, no_worse, loses or cannot_say for each site.
+def verdicts(differences: Mapping[str, Difference], margin: float) -> dict[str, Verdict]:
+    """Return each site's verdict: the corrected test and the interval that is shown must both say so.
 
     Args:
         differences: by site.
         margin: largest loss that still counts as no worse.
     """
-    judged = {site: one for site, one in differences.items() if one.enough}
-    gains = _holm({site: _upper(one.value, one.deviation) for site, one in judged.items()})
-    holds = _holm({site: _upper(one.value + margin, one.deviation) for site, one in judged.items()})
-    loses = _holm({site: _upper(-one.value, one.deviation) for site, one in judged.items()})
-    found: dict[str, str] = {}
-    for site in differences:
-        if site in gains:
-            found[site] = "gains"
-        elif site in holds:
-            found[site] = "no_worse"
-        elif site in loses:
-            found[site] = "loses"
-        else:
-            found[site] = "cannot_say"
+    fit = {site: one for site, one in differences.items() if one.enough}
+    tests = (
+        ("gains", "better than the site's own model", {site: _upper(one.value, one.deviation) for site, one in fit.items()}),
+        ("no_worse", "worse by no more than the margin", {site: _upper(one.value + margin, one.deviation) for site, one in fit.items()}),
+        ("loses", "worse than the site's own model", {site: _upper(-one.value, one.deviation) for site, one in fit.items()}),
+    )
+    found: dict[str, Verdict] = {}
+    for site, one in differences.items():
+        if not one.enough:
+            found[site] = Verdict("cannot_say", "too few test patients to say: fewer than 30, or fewer than 5 of a class")
+            continue
+        found[site] = Verdict("cannot_say", "the evidence does not settle it")
+        shown = {"gains": one.low > 0, "no_worse": one.low > -margin, "loses": one.high < 0}
+        for word, claim, p_values in tests:
+            corrected = _holm(p_values)[site]
+            if corrected <= ALPHA and shown[word]:
+                found[site] = Verdict(word, f"{claim}: one-sided p {_p(corrected)} after Holm's correction over {len(fit)} sites")
+                break
     return found
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _upper(value: float, deviation: float) -> float:
@@ -112,14 +147,14 @@ def _upper(value: float, deviation: float) -> float:
     return 0.5 * math.erfc(value / deviation / math.sqrt(2))
 
 
-def _holm(p_values: Mapping[str, float]) -> set[str]:
-    """Return the names that Holm's procedure rejects at `ALPHA`."""
-    rejected: set[str] = set()
+def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p values after Holm's step-down correction."""
+    corrected: dict[str, float] = {}
+    largest = 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda one: p_values[one])):
-        if p_values[name] > ALPHA / (len(p_values) - rank):
-            break
-        rejected.add(name)
-    return rejected
+        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
+        corrected[name] = largest
+    return corrected
 
 
 def _finite(value: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,15 +21,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reproducible(stream: Stream) -> Iterator[None]:
-    """Run torch on one thread and from a named seed, and leave its generator and threads as they were.
+    """Run torch on one thread and from a named seed, and leave its generator and threads as they were."""
+    import torch
 
-    Raises:
-        MissingExtra: torch is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("Training needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'") from error
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream.integer("torch"))
@@ -41,14 +36,18 @@ def reproducible(stream: Stream) -> Iterator[None]:
 
 def new_network(protocol: Protocol) -> nn.Module:
     """Return the protocol's module, initialised from torch's generator."""
-    outputs = protocol.question_plugin.outputs(protocol.contract)
-    return protocol.model_plugin.build(len(input_names(protocol.contract)), outputs)
+    return protocol.model_plugin.build(len(input_names(protocol.contract)), protocol.outputs)
 
 
 def initial_parameters(protocol: Protocol) -> dict[str, np.ndarray]:
-    """Return the parameters that everybody starts from, made once, when a study is submitted, from its seed."""
-    stream = Stream.public(protocol.evaluation.seed).child("initial")
-    with reproducible(stream):
+    """Return the parameters that everybody starts from, made once, when a study is submitted, from its seed.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtra("Training needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'")
+    with reproducible(Stream.public(protocol.evaluation.seed).child("initial")):
         return parameters_of(new_network(protocol))
 
 

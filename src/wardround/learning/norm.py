@@ -55,28 +55,21 @@ def own_norm(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
     return no_norm(protocol) if protocol.model.normalise == "none" else mean_and_deviation(moment_sums(protocol, data))
 
 
-def moments_phase(protocol: Protocol) -> str | None:
-    """Return the name of the protocol's moments phase, if it has one."""
-    return next((phase.name for phase in protocol.phases if phase.kind == "moments"), None)
-
-
 def need_moments(protocol: Protocol, phase: str) -> None:
     """Refuse a phase that needs federated normalisation before there is any.
 
     Raises:
         ProtocolError: `model.normalise` is "federated" and no moments phase comes before.
     """
-    names = [one.name for one in protocol.phases]
-    found = moments_phase(protocol)
-    if protocol.model.normalise == "federated" and (found is None or names.index(found) > names.index(phase)):
+    if protocol.model.normalise == "federated" and protocol.giving("norm", before=phase) is None:
         remedy = "Put a phase of kind 'moments' before it, or set model.normalise to 'site' or 'none'."
         raise ProtocolError(f"phases.{phase}: model.normalise = 'federated' needs the moments of the inputs first.", remedy)
 
 
-def shared_norm(protocol: Protocol, earlier: Mapping[str, Done]) -> dict[str, np.ndarray]:
-    """Return the normalisation that all sites share: federated moments, or none (also where each site uses its own)."""
-    found = moments_phase(protocol)
-    return dict(earlier[found].results) if protocol.model.normalise == "federated" and found is not None else no_norm(protocol)
+def shared_norm(protocol: Protocol, phase: str, earlier: Mapping[str, Done]) -> dict[str, np.ndarray]:
+    """Return the normalisation that all sites share in a phase: federated moments, or none (also where each site uses its own)."""
+    found = protocol.giving("norm", before=phase) if protocol.model.normalise == "federated" else None
+    return no_norm(protocol) if found is None else dict(earlier[found].results)
 
 
 def norm_here(protocol: Protocol, shared: Arrays, data: Dataset) -> Arrays:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.learning.options import FedAvgOptions
-from wardround.study.interfaces import Question
+from wardround.study.interfaces import Batch, Question
 from wardround.study.streams import Stream
 
 if TYPE_CHECKING:
@@ -45,35 +45,26 @@ def optimiser_for(network: nn.Module, options: FedAvgOptions) -> Optimizer:
     return torch.optim.SGD(trainable, lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay)
 
 
-def train(
-    network: nn.Module,
-    question: Question,
-    x: np.ndarray,
-    y: np.ndarray,
-    options: FedAvgOptions,
-    rng: Stream,
-    optimiser: Optimizer | None = None,
-) -> None:
+def train(network: nn.Module, question: Question, batch: Batch, options: FedAvgOptions, rng: Stream, kept: Optimizer | None = None) -> None:
     """Train a module in place for one round; without rows it stays as it is.
 
     Args:
-        network: maps float32 [B, F] to [B, outputs].
+        network: maps float32 [B, ...] to [B, outputs].
         question: gives the loss.
-        x: float32 [N, F], normalised inputs.
-        y: [N], the question's target.
+        batch: all rows to train on, as arrays.
         options: batch size, epochs or steps, optimiser.
         rng: names the order of batches.
-        optimiser: one that goes on from an earlier call; None for a new one.
+        kept: an optimiser that goes on from an earlier call; None for a new one.
     """
     import torch
 
-    if not len(x):
+    if not len(batch["mask"]):
         return
-    inputs, target = torch.from_numpy(x), torch.from_numpy(y)
-    optimiser = optimiser or optimiser_for(network, options)
+    tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
+    optimiser = kept or optimiser_for(network, options)
     network.train()
-    for rows in batches(len(x), options, rng):
-        chosen = torch.from_numpy(rows)
+    for rows in batches(len(batch["mask"]), options, rng):
+        chosen = {name: value[torch.from_numpy(rows)] for name, value in tensors.items()}
         optimiser.zero_grad(set_to_none=True)
-        question.loss(network(inputs[chosen]), target[chosen]).mean().backward()  # type: ignore[no-untyped-call]
+        question.loss(network(chosen["x"]), chosen).mean().backward()  # type: ignore[no-untyped-call]
         optimiser.step()

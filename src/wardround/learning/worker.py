@@ -10,11 +10,10 @@ from typing import IO
 from wardround.data.snapshot import read_snapshot
 from wardround.study.arrays import from_bytes, to_bytes
 from wardround.study.dataset import Dataset
-from wardround.study.errors import WardroundError
 from wardround.study.frames import read_frame, write_frame
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Ask
+from wardround.study.task import Ask, Refusal
 
 
 def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
@@ -32,17 +31,12 @@ def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
             if site not in snapshots:
                 snapshots[site] = read_snapshot(Path(start["snapshots"][site]))
             mine = {phase: from_bytes(body) for phase, body in zip(header["mine"], bodies[1:], strict=True)}
-            algorithm = protocol.algorithm(header["phase"])
+            algorithm = protocol.by_phase[header["phase"]]
             answer, proposal = algorithm.answer(Ask.from_wire(bodies[0]), snapshots[site], mine, Stream(bytes.fromhex(header["private"])))
             write_frame(outgoing, {}, [to_bytes(answer.sums), *([] if proposal is None else [to_bytes(proposal)])])
-        except WardroundError as error:
-            write_frame(outgoing, {"reason": error.message, "remedy": error.remedy}, [])
         except Exception as error:
-            write_frame(
-                outgoing,
-                {"reason": f"the worker failed ({type(error).__name__})", "remedy": "Report this with the command that led here."},
-                [],
-            )
+            refusal = Refusal.of(site, error)
+            write_frame(outgoing, {"reason": refusal.reason, "remedy": refusal.remedy}, [])
 
 
 if __name__ == "__main__":

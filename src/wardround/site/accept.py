@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from wardround.record.envelope import CLOSING, check
 from wardround.site.gate import Site
-from wardround.study.errors import VerificationError
+from wardround.site.state import Answered
+from wardround.study.errors import PolicyRefused, VerificationError
 from wardround.study.streams import Stream
-from wardround.study.task import Ask, Refusal, Task
+from wardround.study.task import Ask, Refusal, Task, Update
 
 
 @dataclass(frozen=True)
@@ -18,63 +19,69 @@ class Work:
 
     Attributes:
         task: that was accepted.
-        ask: its body.
         rng: the site's private stream, keyed by the ask's digest.
-        again: body and proposal of the same ask's stored answer, if it was answered before.
+        before: the stored answer to the same ask, if an earlier attempt was answered; it is sent again, not worked out again.
     """
 
     task: Task
-    ask: Ask
     rng: Stream
-    again: tuple[bytes, bytes | None] | None = None
+    before: Answered | None = None
+
+    @property
+    def ask(self) -> Ask:
+        """Return what is asked."""
+        return self.task.body
 
 
-def accept(site: Site, task: Task) -> Work | Refusal | None:
-    """Return the work in a task, a refusal, or None when the task only brings closings."""
-    reason = _adopt(site, task)
-    if reason is None and task.stage == "close":
-        return None
-    ask = task.body
-    reason = reason or _mismatch(site, task)
-    if reason is not None or ask is None:
-        return site.refuse(
-            task, "accept", reason or "the task has no body", "Ask the coordinating centre which study and protocol it runs."
-        )
-    objection = site.policy.objection(site.protocol, ask.layout, datetime.datetime.now(datetime.UTC).date())
-    if objection is not None:
-        return site.refuse(task, "accept", *objection)
+def accept(site: Site, task: Task) -> Work | Update | Refusal | None:
+    """Return the work in a task, the stored answer if the very task comes again, a refusal, or None when it only brings closings."""
+    try:
+        _adopt(site, task)
+        if task.stage == "close":
+            return None
+        _agreed(site, task)
+        site.policy.permit(site.protocol, task.body.layout, datetime.datetime.now(datetime.UTC).date())
+        before = _before(site, task)
+    except PolicyRefused as error:
+        return site.refuse(task, "accept", error.message, error.remedy)
+    if before is not None and before.update.task == task.digest:
+        return before.update
+    return Work(task, site.keys.private.child(task.study, task.phase, task.round, task.ask), before)
+
+
+def _agreed(site: Site, task: Task) -> None:
+    """Refuse a task that differs from what this site agreed to."""
+    checks = {
+        "the task is for another site": task.site == site.name,
+        "the task quotes another protocol than the one this site approved": task.protocol == site.protocol.digest,
+        "the task is for another study": task.study == site.protocol.study,
+        "the task's body is not what its header says": task.ask == task.body.digest,
+        "the protocol has no such phase": task.phase in site.protocol.by_phase,
+    }
+    algorithm = site.protocol.by_phase.get(task.phase)
+    checks["the protocol has no such round"] = algorithm is None or 0 <= task.round < algorithm.leaves()[0]
+    for reason, fine in checks.items():
+        if not fine:
+            raise PolicyRefused(reason, "Ask the coordinating centre which study and protocol it runs.")
+
+
+def _before(site: Site, task: Task) -> Answered | None:
+    """Return the stored answer to the same ask, if there is one; refuse another ask in this round, and rounds that are over."""
     before = site.state.answered(task.phase)
-    again = None
-    if before is not None and before[0] == task.round:
-        if before[1] != ask.digest:
-            return site.refuse(
-                task, "accept", "another ask was answered in this phase and round", "A round is asked once; start a new study to ask again."
-            )
-        again = (before[2], before[3])
-    return Work(task, ask, site.keys.private.child(task.study, task.phase, task.round, ask.digest), again)
+    if before is None or before.round < task.round:
+        return None
+    if before.round > task.round or before.ask != task.ask:
+        raise PolicyRefused("another ask was answered in this phase and round, or after it", "A round is asked once; start a new study.")
+    return before
 
 
-def _mismatch(site: Site, task: Task) -> str | None:
-    """Say how a task differs from what this site agreed to."""
-    if task.site != site.name:
-        return "the task is for another site"
-    if task.study != site.protocol.study or task.protocol != site.protocol.digest:
-        return "the task quotes another protocol than the one this site approved"
-    if task.body is None or task.ask != task.body.digest:
-        return "the task's body is not what its header says"
-    if task.phase not in {algorithm.phase for algorithm in site.protocol.algorithms}:
-        return "the protocol has no such phase"
-    return None
-
-
-def _adopt(site: Site, task: Task) -> str | None:
-    """Adopt proposals that signed closings name; say so if a closing is not signed by the coordinator."""
+def _adopt(site: Site, task: Task) -> None:
+    """Adopt proposals that closings name; refuse closings that the coordinator did not sign."""
     for closing in task.closed:
         try:
-            check(site.coordinator, CLOSING, closing.signed_part(), closing.signature)
-        except VerificationError:
-            return "a closing is not signed by the study's coordinator"
+            check(site.coordinator, CLOSING, closing.signed_part(site.protocol.digest), closing.signature)
+        except VerificationError as error:
+            raise PolicyRefused("a closing is not signed by the study's coordinator", "Report this to the coordinating centre.") from error
         receipt = site.state.adopt(closing)
         if receipt is not None:
-            site.log.append("adopted", site=site.name, phase=closing.phase, round=closing.round, attempt=closing.attempt, receipt=receipt)
-    return None
+            site.log.append("adopted", site=site.name, **closing.turn, receipt=receipt)

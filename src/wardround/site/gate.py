@@ -54,8 +54,7 @@ class Site:
         logged = self.log.append("approval", site=self.name, protocol=self.protocol.digest, role=role, envelope=envelope)
         return logged.entry, logged.head
 
-    def refuse(self, task: Task, where: Literal["accept", "answer", "release"], reason: str, remedy: str) -> Refusal:
+    def refuse(self, task: Task, where: Literal["accept", "answer", "release"], reason: str, remedy: str, again: bool = False) -> Refusal:
         """Log that nothing leaves, and why; return the refusal."""
-        turn = {"phase": task.phase, "round": task.round, "attempt": task.attempt}
-        self.log.append("refused", site=self.name, **turn, task=task.digest, where=where, reason=plain(reason), bytes=0)
-        return Refusal(task.digest, self.name, where, plain(reason), plain(remedy))
+        self.log.append("refused", site=self.name, **task.turn, task=task.digest, where=where, reason=plain(reason), bytes=0)
+        return Refusal(task.digest, self.name, where, plain(reason), plain(remedy), again)

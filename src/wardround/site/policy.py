@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
+from wardround.study.errors import PolicyRefused
 from wardround.study.protocol import Protocol
 from wardround.study.task import Layout
 
@@ -21,20 +22,22 @@ class Policy:
     approved: frozenset[str] = frozenset()
     simulation: bool = False
 
-    def objection(self, protocol: Protocol, layout: Layout, today: datetime.date) -> tuple[str, str] | None:
-        """Return why this must not be answered, with a remedy; None when nothing speaks against it.
+    def permit(self, protocol: Protocol, layout: Layout, today: datetime.date) -> None:
+        """Let something be answered, or refuse it.
 
         Args:
             protocol: the plan that the task quotes.
             layout: the sums that are asked for.
             today: at the site.
+
+        Raises:
+            PolicyRefused: it names the reason and a remedy.
         """
         if protocol.digest not in self.approved:
-            return "this site has not approved this protocol", "Review and approve the protocol first, or leave the study."
+            raise PolicyRefused("this site has not approved this protocol", "Review and approve the protocol first, or leave the study.")
         if protocol.parties.expires is not None and today > protocol.parties.expires:
-            return "the study has expired", "Ask the coordinating centre for an amended protocol and approve it."
+            raise PolicyRefused("the study has expired", "Ask the coordinating centre for an amended protocol and approve it.")
         counts = [term.name for term in layout if term.kind == "count" and term.shape and not term.noise]
         if counts and not self.simulation and not protocol.privacy.counts:
             remedy = "Use the secure sum, or state privacy.counts = true in the protocol so that every site can judge it."
-            return f"{counts[0]} would show counts under 10 in a plain sum", remedy
-        return None
+            raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", remedy)

@@ -21,18 +21,15 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
 
     The entry is in the site's log when this returns; the caller makes the log durable before the update leaves the building.
     """
-    layout = work.ask.layout
+    layout, task = work.ask.layout, work.task
     if set(answer.sums) != {term.name for term in layout}:
-        return site.refuse(
-            work.task, "release", "the answer's names are not those that were asked for", "Report this; it is a fault of the algorithm."
-        )
+        reason = "the answer's names are not those that were asked for"
+        return site.refuse(task, "release", reason, "Report this; it is a fault of the algorithm.")
     try:
         body = pack({term.name: encode(term, answer.sums[term.name]) for term in layout})
     except OutOfBounds as error:
-        remedy = (
-            "Look for inputs far outside the contract's ranges, or lower the learning rate; the limit itself is agreed in the protocol."
-        )
-        return site.refuse(work.task, "release", str(error), remedy)
+        remedy = "Look for inputs far outside the contract's ranges, or lower the learning rate; the protocol sets the limit."
+        return site.refuse(task, "release", str(error), remedy)
     return send(site, work, body, stored(proposal))
 
 
@@ -40,27 +37,13 @@ def send(site: Site, work: Work, body: bytes, proposal: bytes | None) -> Update:
     """Log an encoded answer, note it, and return it signed; also for an answer that is sent again."""
     task, salt = work.task, secrets.token_bytes(SALT_BYTES)
     committed = commit(salt, body)
-    logged = site.log.append(
-        "egress",
-        site=site.name,
-        protocol=task.protocol,
-        phase=task.phase,
-        round=task.round,
-        attempt=task.attempt,
-        stage=task.stage,
-        to="coordinator",
-        kind="sums",
-        task=task.digest,
-        ask=task.ask,
-        layout=work.ask.layout_digest,
-        commit=committed,
-        bytes=len(body),
-        examples=band(site.examples),
-        bounds={"bits": sorted({term.bits for term in work.ask.layout}), "refused_over": "the limits in the layout"},
-        privacy={"mode": site.protocol.privacy.mode},
-        study_head=list(task.head),
-    )
-    site.state.answer(task.phase, task.round, task.ask, logged.entry, body, proposal)
+    digests = {"protocol": task.protocol, "task": task.digest, "ask": task.ask, "layout": work.ask.layout_digest, "commit": committed}
+    size = {"bytes": len(body), "examples": band(site.examples)}
+    bounds = {"bits": sorted({term.bits for term in work.ask.layout}), "refused_over": "the limits in the layout"}
+    kind = {"stage": task.stage, "to": "coordinator", "kind": "sums", "privacy": {"mode": site.protocol.privacy.mode}}
+    logged = site.log.append("egress", site=site.name, **task.turn, **digests, **size, **kind, bounds=bounds, study_head=list(task.head))
     receipt = Receipt(logged.entry, logged.index, logged.size, logged.root, committed, salt.hex())
     update = Update(task.digest, site.name, body, {}, receipt, "")
-    return replace(update, signature=sign(site.keys.signing, UPDATE, update.signed_part()))
+    update = replace(update, signature=sign(site.keys.signing, UPDATE, update.signed_part()))
+    site.state.answer(task, update, proposal)
+    return update

@@ -7,76 +7,91 @@ stored bytes.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from wardround.study.arrays import Arrays, from_bytes, to_bytes
-from wardround.study.task import RoundClosed
+from wardround.study.task import Receipt, RoundClosed, Task, Update
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS site_kept (
-    site TEXT, snapshot TEXT, phase TEXT, arrays BLOB NOT NULL, PRIMARY KEY (site, snapshot, phase)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS site_answered (
-    site TEXT, snapshot TEXT, phase TEXT, round INTEGER NOT NULL, ask TEXT NOT NULL, receipt TEXT NOT NULL, body BLOB NOT NULL, proposal
-    BLOB, PRIMARY KEY (site, snapshot, phase)) WITHOUT ROWID;
-"""
+_KEPT = """CREATE TABLE IF NOT EXISTS site_kept (
+    protocol TEXT, site TEXT, snapshot TEXT, phase TEXT, arrays BLOB NOT NULL,
+    PRIMARY KEY (protocol, site, snapshot, phase)) WITHOUT ROWID"""
+_ANSWERED = """CREATE TABLE IF NOT EXISTS site_answered (
+    protocol TEXT, site TEXT, snapshot TEXT, phase TEXT, round INTEGER NOT NULL, ask TEXT NOT NULL,
+    receipt TEXT NOT NULL, signature TEXT NOT NULL, task TEXT NOT NULL, body BLOB NOT NULL, proposal BLOB,
+    PRIMARY KEY (protocol, site, snapshot, phase)) WITHOUT ROWID"""
+_MINE = "protocol = ? AND site = ? AND snapshot = ?"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Hold the last answer of a phase, and what it proposed to keep."""
+
+    round: int
+    ask: str
+    update: Update
+    proposal: bytes | None
 
 
 class SiteState:
     """Remember one site's part of one study, in a database whose transaction the caller owns."""
 
-    def __init__(self, connection: sqlite3.Connection, site: str, snapshot: str) -> None:
-        """Open the memory of a site for one snapshot; another snapshot begins afresh."""
-        for statement in _TABLES.split(";")[:2]:
-            connection.execute(statement)
+    def __init__(self, connection: sqlite3.Connection, protocol: str, site: str, snapshot: str) -> None:
+        """Open the memory of a site for one protocol and one snapshot, both by digest; another of either begins afresh."""
+        connection.execute(_KEPT)
+        connection.execute(_ANSWERED)
         self._db = connection
-        self._key = (site, snapshot)
+        self._key = (protocol, site, snapshot)
 
     def mine(self) -> Mapping[str, Arrays]:
         """Return what is kept, by phase; read when it is asked for."""
         return _Kept(self._db, self._key)
 
-    def answered(self, phase: str) -> tuple[int, str, bytes, bytes | None] | None:
-        """Return round, ask, body and proposal of the last answer in a phase."""
-        query = "SELECT round, ask, body, proposal FROM site_answered WHERE site = ? AND snapshot = ? AND phase = ?"
-        row: tuple[int, str, bytes, bytes | None] | None = self._db.execute(query, (*self._key, phase)).fetchone()
-        return row
+    def answered(self, phase: str) -> Answered | None:
+        """Return the last answer in a phase."""
+        query = f"SELECT round, ask, receipt, signature, task, body, proposal FROM site_answered WHERE {_MINE} AND phase = ?"
+        row = self._db.execute(query, (*self._key, phase)).fetchone()
+        if row is None:
+            return None
+        update = Update(row[4], self._key[1], row[5], {}, Receipt(**json.loads(row[2])), row[3])
+        return Answered(row[0], row[1], update, row[6])
 
-    def answer(self, phase: str, round_: int, ask: str, receipt: str, body: bytes, proposal: bytes | None) -> None:
+    def answer(self, task: Task, update: Update, proposal: bytes | None) -> None:
         """Note an answer, and what it proposes to keep, in place of the phase's last one."""
-        row = (*self._key, phase, round_, ask, receipt, body, proposal)
-        self._db.execute("REPLACE INTO site_answered VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        receipt = json.dumps(vars(update.receipt))
+        row = (*self._key, task.phase, task.round, task.ask, receipt, update.signature, update.task, update.body, proposal)
+        self._db.execute("REPLACE INTO site_answered VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def adopt(self, closing: RoundClosed) -> str | None:
         """Keep what the closing's round proposed, if the closing names this site's answer; return the receipt if so."""
-        query = "SELECT round, receipt, proposal FROM site_answered WHERE site = ? AND snapshot = ? AND phase = ?"
-        row = self._db.execute(query, (*self._key, closing.phase)).fetchone()
-        if row is None or row[2] is None or row[0] != closing.round or row[1] not in closing.receipts:
+        last = self.answered(closing.phase)
+        if last is None or last.proposal is None or last.round != closing.round or last.update.receipt.entry not in closing.receipts:
             return None
-        self._db.execute("REPLACE INTO site_kept VALUES (?, ?, ?, ?)", (*self._key, closing.phase, row[2]))
-        update = "UPDATE site_answered SET proposal = NULL WHERE site = ? AND snapshot = ? AND phase = ?"
-        self._db.execute(update, (*self._key, closing.phase))
-        return str(row[1])
+        self._db.execute("REPLACE INTO site_kept VALUES (?, ?, ?, ?, ?)", (*self._key, closing.phase, last.proposal))
+        self._db.execute(f"UPDATE site_answered SET proposal = NULL WHERE {_MINE} AND phase = ?", (*self._key, closing.phase))
+        return last.update.receipt.entry
 
 
 class _Kept(Mapping[str, Arrays]):
     """Read kept arrays when they are asked for."""
 
-    def __init__(self, connection: sqlite3.Connection, key: tuple[str, str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, key: tuple[str, str, str]) -> None:
         self._db = connection
         self._key = key
 
     def __getitem__(self, phase: str) -> dict[str, np.ndarray]:
-        query = "SELECT arrays FROM site_kept WHERE site = ? AND snapshot = ? AND phase = ?"
+        query = f"SELECT arrays FROM site_kept WHERE {_MINE} AND phase = ?"
         row = self._db.execute(query, (*self._key, phase)).fetchone()
         if row is None:
             raise KeyError(phase)
         return from_bytes(row[0])
 
     def __iter__(self) -> Iterator[str]:
-        rows = self._db.execute("SELECT phase FROM site_kept WHERE site = ? AND snapshot = ? ORDER BY phase", self._key).fetchall()
+        rows = self._db.execute(f"SELECT phase FROM site_kept WHERE {_MINE} ORDER BY phase", self._key).fetchall()
         return iter([row[0] for row in rows])
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Algorithm(ABC):
     """
 
     Options: ClassVar[type] = NoOptions
+    gives: ClassVar[Literal["", "norm", "model", "own model", "judgement"]] = ""
+    """What later phases find here: a normalisation, a model, a model of each site's own, or how models were judged."""
 
     phase: str
     protocol: Protocol
@@ -107,8 +109,15 @@ class Algorithm(ABC):
         return None
 
 
+Batch = Mapping[str, Any]
+"""Rows of one site, arrays or tensors: `x` inputs [B, ...], `y` targets [B, ...], `patient` int64 [B], `mask` bool [B] (False: padding)."""
+
+
 class Question(ABC):
     """Describe what is to be learnt: the loss, and the sums that its metrics are made of."""
+
+    better: ClassVar[Mapping[str, int]]
+    """Its metrics, each with +1 where larger is better and -1 where smaller is."""
 
     @abstractmethod
     def outputs(self, contract: Contract) -> int:
@@ -120,20 +129,20 @@ class Question(ABC):
 
     @abstractmethod
     def target(self, contract: Contract, columns: Arrays) -> np.ndarray:
-        """Return the label of each row, in the form that `loss` and `sums` take."""
+        """Return the label of each row, in the form that `loss` and `metrics` take as `y`."""
 
     @abstractmethod
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss of each example, float32 [B].
 
         Args:
             output: float32 [B, outputs], a model's raw scores.
-            target: [B], from `target`.
+            batch: of tensors.
         """
 
     @abstractmethod
     def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
-        """Return the layout of `sums`.
+        """Return the layout of what `metrics` gives.
 
         Args:
             outputs: how many numbers a model gives for one example.
@@ -143,12 +152,12 @@ class Question(ABC):
         """
 
     @abstractmethod
-    def sums(self, output: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Arrays:
-        """Return the additive sums that `metrics` needs.
+    def metrics(self, output: np.ndarray, batch: Batch, weights: np.ndarray | None = None) -> Arrays:
+        """Return the additive sums that `finalise` needs.
 
         Args:
             output: float64 [N, outputs], finite.
-            target: [N].
+            batch: of arrays.
             weights: integers [R, N]: one row a replicate; None for one row of ones, and then without the leading axis.
 
         Raises:
@@ -156,24 +165,28 @@ class Question(ABC):
         """
 
     @abstractmethod
-    def metrics(self, sums: Arrays) -> dict[str, np.ndarray]:
-        """Return each metric from sums with or without a leading replicate axis: elementwise + - * / and cumulative sums only."""
-
-    @abstractmethod
-    def better(self, metric: str) -> int:
-        """Return +1 when a larger value of this metric is better, -1 when a smaller one is.
-
-        Raises:
-            ProtocolError: the question has no such metric; the message lists those it has.
-        """
+    def finalise(self, sums: Arrays, name: str) -> np.ndarray:
+        """Return one metric from sums with or without a leading replicate axis: elementwise + - * / and cumulative sums only."""
 
     @abstractmethod
     def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
-        """Return sensitivity and specificity on `sums` at the threshold that gives `specificity` on `validation`."""
+        """Return metrics that need a choice on validation: sensitivity and specificity at the threshold that gives `specificity`."""
 
     @abstractmethod
-    def enough(self, sums: Arrays, patients: int) -> bool:
-        """Say whether a site's test part is large enough for a claim: 30 patients and 5 of each class."""
+    def chance(self, sums: Arrays) -> dict[str, float]:
+        """Return what each metric would be for guessing by the shares of the classes alone, from sums with or without replicates."""
+
+    @abstractmethod
+    def tally(self, batch: Batch, outputs: int) -> np.ndarray:
+        """Return counts of patients, int64 [groups]: in all, then with an example of each class; `enough` judges them."""
+
+    @abstractmethod
+    def groups(self, outputs: int) -> int:
+        """Return the length of a tally."""
+
+    @abstractmethod
+    def enough(self, tally: np.ndarray) -> bool:
+        """Say whether test patients are enough for a claim: 30, and 5 of each class."""
 
     @abstractmethod
     def probability(self, output: np.ndarray) -> np.ndarray:
@@ -202,6 +215,9 @@ class Model(ABC):
 class Source(ABC):
     """Describe where a site's rows come from. Runs in the loader, which may reach local systems."""
 
+    synthetic: ClassVar[bool] = False
+    """Whether its rows are made up; figures on them are called synthetic."""
+
     @abstractmethod
     def read(self, contract: Contract) -> pl.DataFrame:
         """Return the site's rows under its own column names, every cell as text or as the source's own type.
@@ -224,7 +240,7 @@ class Engine(ABC):
 
     @abstractmethod
     def receive(self, due: float) -> Iterator[Update | Refusal]:
-        """Give back answers as they come, until all asked sites answered or `due` seconds passed."""
+        """Give back answers as they come, until each asked site has answered or has had its `due` seconds."""
 
     @abstractmethod
     def close(self) -> None:

@@ -5,8 +5,8 @@ whatever else was drawn before, in whatever order and in whichever process. Two 
 initial parameters, splits, who takes part) and *private* (from a secret that stays at the site: batch order, bootstrap
 weights), the latter keyed by the digest of what was asked.
 
-Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011 (Philox); RFC 2104 (HMAC). Philox is not cryptographic: noise
-for differential privacy must not come from `generator`.
+Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011 (Philox); RFC 2104 (HMAC); FIPS 202
+(SHAKE-256). Philox is not cryptographic: bootstrap weights, and noise for privacy, come from `words`, never from `generator`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class Stream:
         """Return a fresh numpy generator of this name."""
         words = np.frombuffer(self.child(*names).key[:16], dtype="<u8")
         return np.random.Generator(np.random.Philox(key=words))
+
+    def words(self, count: int, *names: str | int) -> np.ndarray:
+        """Return uint32 [count] of this name from a cryptographic generator, for what must not be guessed."""
+        return np.frombuffer(hashlib.shake_256(self.child(*names).key).digest(4 * count), dtype="<u4")
 
     def integer(self, *names: str | int) -> int:
         """Return a number of this name, 0 to 2^63 - 1, to seed a library that wants an integer."""

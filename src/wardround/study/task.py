@@ -6,6 +6,7 @@ A *task* asks; an *update* or a *refusal* answers; a *closing* says what the rou
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ import numpy as np
 from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes
 from wardround.study.canonical import canonical, digest, digest_json
 from wardround.study.dataset import Dataset
-from wardround.study.errors import VerificationError
+from wardround.study.errors import VerificationError, WardroundError
 from wardround.study.streams import Stream
 
 
@@ -33,7 +34,10 @@ def finest_step(limit: float | np.ndarray, sites: int, bits: int, noise: float =
         >>> finest_step(1.0, 3, 32) == 2.0**-29
         True
     """
-    _, exponent = np.frexp(np.asarray(sites * np.asarray(limit, dtype=np.float64) + 12 * noise))
+    total = np.asarray(sites * np.asarray(limit, dtype=np.float64) + 12 * noise)
+    _, exponent = np.frexp(
+        total * (1 + 2.0**-50) + sites * np.ldexp(1.0, np.frexp(total)[1] - bits)
+    )  # each site may round up by half a step
     step = np.ldexp(1.0, exponent - (bits - 1))
     return float(step) if step.ndim == 0 else step
 
@@ -76,16 +80,8 @@ class Term:
 
     def describe(self) -> dict[str, Any]:
         """Return this term as JSON values, for digests and for the record."""
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "bits": self.bits,
-            "limit": np.asarray(self.limit, dtype=np.float64).tolist(),
-            "step": np.asarray(self.step, dtype=np.float64).tolist(),
-            "kind": self.kind,
-            "per": self.per,
-            "noise": self.noise,
-        }
+        numbers = {name: np.asarray(getattr(self, name), dtype=np.float64).tolist() for name in ("limit", "step")}
+        return {**{name: getattr(self, name) for name in ("name", "bits", "kind", "per", "noise")}, **numbers, "shape": list(self.shape)}
 
     @classmethod
     def described(cls, values: Mapping[str, Any]) -> Term:
@@ -151,6 +147,10 @@ class Ask:
         return digest(self.wire)
 
 
+NOTHING = Ask({}, ())
+"""Asks for no sums: the body of a task that only brings closings."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """Hold one site's additive sums: exactly the layout's names, already weighed by the site."""
@@ -202,7 +202,7 @@ class Total:
 
     Attributes:
         layout: its terms.
-        integers: by term, the summed integers.
+        integers: by term, the summed integers; where a rule replaced a sum, the numbers it gave.
         sums: the same as float64 numbers.
         sites: how many sites were admitted.
         receipts: leaf hashes of their egress entries, sorted.
@@ -240,10 +240,16 @@ class RoundClosed:
     state: str
     signature: str = ""
 
-    def signed_part(self) -> bytes:
-        """Return the bytes that the coordinator signs."""
-        fields = {name: getattr(self, name) for name in ("phase", "round", "attempt", "total", "state")}
-        return canonical({**fields, "receipts": digest_json(list(self.receipts))})
+    @property
+    def turn(self) -> dict[str, Any]:
+        """Return phase, round and attempt, as entries name them."""
+        return {"phase": self.phase, "round": self.round, "attempt": self.attempt}
+
+    def signed_part(self, protocol: str) -> bytes:
+        """Return the bytes that the coordinator signs, bound to a protocol's digest."""
+        return canonical(
+            {**self.turn, "protocol": protocol, "total": self.total, "state": self.state, "receipts": digest_json(list(self.receipts))}
+        )
 
 
 @dataclass(frozen=True)
@@ -263,7 +269,7 @@ class Task:
         roster: digest of the participants' names.
         head: size and Merkle root of the study log when the task was made.
         closed: every closing since this site's last answer.
-        body: what is asked; None for stage "close".
+        body: what is asked; nothing for stage "close".
     """
 
     study: str
@@ -278,7 +284,12 @@ class Task:
     roster: str
     head: tuple[int, str] = (0, "")
     closed: tuple[RoundClosed, ...] = ()
-    body: Ask | None = field(default=None, repr=False, compare=False)
+    body: Ask = field(default=NOTHING, repr=False, compare=False)
+
+    @property
+    def turn(self) -> dict[str, Any]:
+        """Return phase, round and attempt, as entries name them."""
+        return {"phase": self.phase, "round": self.round, "attempt": self.attempt}
 
     @cached_property
     def digest(self) -> str:
@@ -306,6 +317,13 @@ class Receipt:
     root: str
     commit: str
     salt: str = field(repr=False)
+
+    @property
+    def well_formed(self) -> bool:
+        """Say whether every part has its type and length; what comes from elsewhere is asked before it is used."""
+        texts = (self.entry, self.root, self.salt, str(self.commit).removeprefix("sha256:"))
+        hashes = all(isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None for text in texts)
+        return hashes and all(type(number) is int and 0 <= number < 2**53 for number in (self.index, self.size))
 
 
 @dataclass(frozen=True)
@@ -343,6 +361,13 @@ class Refusal:
     reason: str
     remedy: str
     again: bool = False
+
+    @classmethod
+    def of(cls, site: str, error: Exception) -> Refusal:
+        """Return what a worker's failure means; the text of a foreign error may hold a patient's value, so only its kind is told."""
+        if isinstance(error, WardroundError):
+            return cls("", site, "answer", error.message, error.remedy)
+        return cls("", site, "answer", f"the worker failed ({type(error).__name__})", "Report this with the command that led here.")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ class Synthetic(Source):
         prevalence: expected share of the label's last code; None for what the inputs give.
     """
 
+    synthetic = True
+
     rows: Annotated[int, Bound(ge=1, le=10_000_000)] = 500
     seed: Annotated[int, Bound(ge=0, le=2**53 - 1)] = 0
     truth_seed: Annotated[int, Bound(ge=0, le=2**53 - 1)] = 0

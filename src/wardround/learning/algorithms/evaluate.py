@@ -9,39 +9,34 @@ Source: Hanley and McNeil 1982 (AUROC); Chamandy et al., Estimating uncertainty 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wardround.learning.algorithms.fedavg import renamed
-from wardround.learning.norm import norm_here
+from wardround.learning.norm import no_norm, norm_here
 from wardround.learning.questions.curves import HEAVIEST
-from wardround.learning.rows import inputs_and_targets
+from wardround.learning.rows import batch_of
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
-from wardround.study.errors import DataError, ProtocolError
+from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Algorithm
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Term, Total
 
 
-def phase_of_kind(protocol: Protocol, kind: str) -> str | None:
-    """Return the name of the last phase of a kind, if there is one."""
-    return next((phase.name for phase in reversed(protocol.phases) if phase.kind == kind), None)
-
-
 @dataclass(frozen=True)
 class Evaluate(Algorithm):
-    """Judge the trained model and, where there is a phase "local", each site's own."""
+    """Judge the last model and, where an earlier phase trained them, each site's own."""
+
+    gives = "judgement"
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
         """Return the one algorithm, once there is a model to test."""
-        names = [one.name for one in protocol.phases]
-        trained = phase_of_kind(protocol, "fedavg")
-        if trained is None or names.index(trained) > names.index(phase.name):
+        if protocol.giving("model", before=phase.name) is None:
             raise ProtocolError(f"phases.{phase.name}: there is no model to test yet.", "Put a phase of kind 'fedavg' before it.")
         return super().expand(protocol, phase)
 
@@ -49,57 +44,59 @@ class Evaluate(Algorithm):
         """Return one answer: histograms of scores."""
         replicates = self.protocol.evaluation.replicates
         again = f", those of test rows also {replicates} times with random private counts" if replicates else ""
-        models = "the trained and of the local model" if len(self.models()) > 1 else "the trained model"
-        return 1, f"the number of test patients, and histograms of the scores of {models} on test and validation rows{again}"
+        models = "the trained and of the local model" if len(self.models) > 1 else "the trained model"
+        return (
+            1,
+            f"counts of test patients, in all and by class, and histograms of the scores of {models} on test and validation rows{again}",
+        )
 
+    @property
     def models(self) -> tuple[str, ...]:
         """Return the names of the models that are tested."""
-        return ("federated", "local") if phase_of_kind(self.protocol, "local") is not None else ("federated",)
+        return ("federated", "local") if self.protocol.giving("own model", before=self.phase) is not None else ("federated",)
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
-        """Return the model to be tested."""
-        trained = earlier[str(phase_of_kind(protocol, "fedavg"))].results
-        return State(self.phase, 0, {name: value for name, value in trained.items() if name.startswith(("params/", "norm/"))})
+        """Return the model to be tested; after a refit also the one that validation judged, since the other has seen validation rows."""
+        trained = earlier[str(protocol.giving("model", before=self.phase))].results
+        return State(self.phase, 0, {name: value for name, value in trained.items() if name.startswith(("params/", "norm/", "validated/"))})
 
     def ask(self, state: State) -> Ask:
         """Ask for histograms on test rows, with replicates, and on validation rows."""
-        bounds, question, replicates = self.protocol.bounds, self.protocol.question_plugin, self.protocol.evaluation.replicates
-        outputs = question.outputs(self.protocol.contract)
-        terms = [Term.count("patients", (), bounds.examples, bounds.sites)]
-        for model in self.models():
-            terms += [
-                renamed(term, f"{model}/test/{term.name}") for term in question.terms(outputs, bounds.examples, bounds.sites, replicates)
-            ]
-            terms += [renamed(term, f"{model}/validation/{term.name}") for term in question.terms(outputs, bounds.examples, bounds.sites)]
+        bounds, question, outputs = self.protocol.bounds, self.protocol.question_plugin, self.protocol.outputs
+        replicates = self.protocol.evaluation.replicates
+        terms: list[Term] = []
+        for model in self.models:
+            terms.append(Term.count(f"{model}/patients", (question.groups(outputs),), bounds.examples, bounds.sites))
+            for role, drawn in (("test", replicates), ("validation", 0)):
+                wanted = question.terms(outputs, bounds.examples, bounds.sites, drawn)
+                terms += [replace(term, name=f"{model}/{role}/{term.name}") for term in wanted]
         return Ask(state.arrays, tuple(terms), {"replicates": replicates})
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
-        """Score this site's test and validation rows with each model; keep the sums for the site's own report."""
-        weights = bootstrap_weights(data, int(ask.options["replicates"]), rng)
-        sums: dict[str, np.ndarray] = {"patients": np.asarray(len(np.unique(data.patient[data.rows("test")])))}
-        shared = under(ask.arrays, "norm")
-        for model in self.models():
-            arrays = ask.arrays if model == "federated" else self.own_model(mine)
-            norm = norm_here(self.protocol, shared, data) if model == "federated" else under(arrays, "norm")
-            score = scorer(self.protocol, under(arrays, "params"), norm, data)
-            sums.update(put_under(model, judged(self.protocol, score, data, weights)))
-        return Answer(sums), sums
+        """Score this site's test and validation rows with each model; keep the sums for the site's own report.
 
-    def own_model(self, mine: Mapping[str, Arrays]) -> Arrays:
-        """Return this site's own model.
-
-        Raises:
-            DataError: the site was not there when local models were trained.
+        A site that was absent when local models were trained has none; it sends zeros for it, its count of patients among them.
         """
-        local = str(phase_of_kind(self.protocol, "local"))
-        if local not in mine:
-            remedy = "It cannot be compared in this study; a new study can include it from the start."
-            raise DataError(f"This site has no model of its own: it has no part in phase {local!r}.", remedy)
-        return mine[local]
+        weights = bootstrap_weights(data, int(ask.options["replicates"]), rng)
+        shared = norm_here(self.protocol, under(ask.arrays, "norm"), data)
+        sums = put_under("federated", judged(self.protocol, scorer(self.protocol, ask.arrays, shared, data), data, weights))
+        own = mine.get(str(self.protocol.giving("own model", before=self.phase)))
+        if own is not None:
+            sums.update(put_under("local", judged(self.protocol, scorer(self.protocol, own, under(own, "norm"), data), data, weights)))
+        return Answer({term.name: sums.get(term.name, np.zeros(term.shape)) for term in ask.layout}), sums
 
     def advance(self, state: State, total: Total) -> Done:
         """Return the sums as they are; curves and intervals are for reports."""
         return Done(self.phase, 1, total.sums)
+
+
+def _poisson_steps() -> np.ndarray:
+    """Return where a uniform 32-bit word passes from one value of Poisson(1), cut at `HEAVIEST`, to the next."""
+    shares = np.cumsum([1 / math.factorial(value) for value in range(HEAVIEST)]) / math.e
+    return np.asarray(np.floor(shares * 2.0**32), dtype=np.int64)
+
+
+POISSON_STEPS = _poisson_steps()
 
 
 def bootstrap_weights(data: Dataset, replicates: int, rng: Stream) -> np.ndarray | None:
@@ -108,32 +105,47 @@ def bootstrap_weights(data: Dataset, replicates: int, rng: Stream) -> np.ndarray
     Args:
         data: the site's snapshot.
         replicates: how many.
-        rng: the site's private stream.
+        rng: the site's private stream; weights that somebody can guess give single patients' scores away.
     """
     if not replicates:
         return None
-    rows = data.rows("test")
-    drawn = np.minimum(rng.generator("bootstrap").poisson(1.0, (replicates, int(data.patient.max(initial=-1)) + 1)), HEAVIEST)
-    return np.concatenate([np.ones((1, len(rows)), dtype=np.int64), drawn[:, data.patient[rows]]])
+    patients = data.patient[data.rows("test")]
+    known, place = np.unique(patients, return_inverse=True)
+    words = rng.words(replicates * len(known), "bootstrap").reshape(replicates, len(known))
+    drawn = np.searchsorted(POISSON_STEPS, words, side="right").astype(np.int64)
+    return np.concatenate([np.ones((1, len(patients)), dtype=np.int64), drawn[:, place]])
 
 
 Scorer = Callable[[str], np.ndarray]
 """Gives the raw scores [N, outputs] of a site's rows of one role ("test" or "validation")."""
 
 
-def scorer(protocol: Protocol, parameters: Arrays, norm: Arrays, data: Dataset) -> Scorer:
-    """Return what scores a site's rows with one model under one normalisation."""
+def scorer(protocol: Protocol, model: Arrays, norm: Arrays, data: Dataset) -> Scorer:
+    """Return what scores a site's rows with one model under one normalisation.
+
+    Args:
+        protocol: builds the network.
+        model: `params/...`, and `validated/...` where others than these were judged by validation rows.
+        norm: "mean" and "deviation".
+        data: the site's snapshot.
+    """
     from wardround.learning.network import fill, new_network, scores
 
-    network = new_network(protocol)
-    fill(network, parameters)
-    return lambda role: scores(network, inputs_and_targets(protocol, data, norm, role)[0])
+    def score(role: str) -> np.ndarray:
+        network = new_network(protocol)
+        fill(network, (role == "validation" and under(model, "validated")) or under(model, "params"))
+        return scores(network, batch_of(protocol, data, norm, role)["x"])
+
+    return score
 
 
 def judged(protocol: Protocol, score: Scorer, data: Dataset, weights: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Return the question's sums of one model on test rows (`test/...`, with replicates) and validation rows (`validation/...`)."""
+    """Return one model's sums at a site.
+
+    `test/...` on test rows, with replicates; `validation/...` on validation rows; `patients`, the tally of test patients.
+    """
+    question, raw = protocol.question_plugin, no_norm(protocol)
     parts: dict[str, np.ndarray] = {}
     for role, drawn in (("test", weights), ("validation", None)):
-        target = protocol.question_plugin.target(protocol.contract, data.columns)[data.rows(role)]
-        parts.update(put_under(role, protocol.question_plugin.sums(score(role), target, drawn)))
-    return parts
+        parts.update(put_under(role, question.metrics(score(role), batch_of(protocol, data, raw, role), drawn)))
+    return {**parts, "patients": question.tally(batch_of(protocol, data, raw, "test"), protocol.outputs)}

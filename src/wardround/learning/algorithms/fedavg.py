@@ -11,7 +11,7 @@ Adaptive federated optimization, ICLR 2021 (server optimisers).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,9 +19,10 @@ import numpy as np
 from wardround.learning import server
 from wardround.learning.norm import need_moments, norm_here, shared_norm
 from wardround.learning.options import FedAvgOptions
-from wardround.learning.rows import inputs_and_targets
+from wardround.learning.rows import batch_of
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
+from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Algorithm
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
@@ -33,13 +34,20 @@ class FedAvg(Algorithm):
     """Average the sites' updates, round by round."""
 
     Options: ClassVar[type] = FedAvgOptions
+    gives = "model"
     options: FedAvgOptions = field(default_factory=FedAvgOptions)
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
-        """Return one training, once there is a normalisation for it."""
+        """Return one training, once there are a model and a normalisation for it."""
         need_moments(protocol, phase.name)
+        _ = protocol.model_plugin
         return super().expand(protocol, phase)
+
+    @property
+    def place(self) -> str:
+        """Return the name under which the phase stands in the protocol."""
+        return self.phase
 
     def leaves(self) -> tuple[int, str]:
         """Return one answer a round, and one that only validates."""
@@ -48,39 +56,35 @@ class FedAvg(Algorithm):
         return self.options.rounds + 1, f"{change}, and the loss and a histogram of the received model's scores on validation rows"
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State | Done:
-        """Return the initial parameters, the shared normalisation and an empty stop rule."""
+        """Return the initial parameters, the shared normalisation and an empty stop rule.
+
+        Raises:
+            ProtocolError: the model has parameters that shall stay at a site, which averaging would send.
+        """
         parameters = dict(earlier["initial"].results)
-        return State(
-            self.phase,
-            0,
-            {
-                **put_under("params", parameters),
-                **put_under("server", server.start(parameters, self.options)),
-                **put_under("norm", shared_norm(protocol, earlier)),
-                **put_under("best", parameters),
-                "best_round": np.zeros((), dtype=np.int64),
-                "scores": np.full(self.options.rounds + 1, np.nan),
-            },
-        )
+        for name in parameters:
+            if protocol.model_plugin.scope(name) == "site":
+                raise ProtocolError(f"model.kind: parameter {name!r} shall stay at its site, and 'fedavg' sends all.", "Use another model.")
+        server_state = put_under("server", server.start(parameters, self.options))
+        shared = {**put_under("params", parameters), **server_state, **put_under("norm", shared_norm(protocol, self.place, earlier))}
+        rule = {"kept_round": np.zeros((), dtype=np.int64), "scores": np.full(self.options.rounds + 1, np.nan)}
+        return State(self.phase, 0, {**shared, **put_under("kept", parameters), **rule})
 
     def ask(self, state: State) -> Ask:
         """Ask for an update and validation sums; after the last round for validation sums alone."""
-        params = under(state.arrays, "params")
-        return self.ask_for(state, params, train=state.round < self.options.rounds, validate=True, roles=("train",))
+        return self.ask_for(state, ("train",), train=state.round < self.options.rounds, validate=True)
 
-    def ask_for(self, state: State, params: Arrays, *, train: bool, validate: bool, roles: tuple[str, ...], **more: Any) -> Ask:
-        """Return the ask for a round that trains, validates, or both."""
-        bounds, question = self.protocol.bounds, self.protocol.question_plugin
+    def ask_for(self, state: State, roles: tuple[str, ...], *, train: bool, validate: bool, **more: Any) -> Ask:
+        """Return the ask for a round that trains on rows with some roles, validates, or both."""
+        bounds, params = self.protocol.bounds, under(state.arrays, "params")
         most = float(bounds.examples) if self.options.weighting == "examples" else 1.0
-        terms: list[Term] = []
-        if train:
-            terms.append(Term.count("examples", (), most, bounds.sites))
-            for name, value in sorted(params.items()):
-                if np.issubdtype(value.dtype, np.floating):
-                    terms.append(Term.sized(f"update/{name}", value.shape, most * bounds.update, bounds.sites, per="examples"))
+        terms = [Term.count("examples", (), most, bounds.sites)] if train else []
+        for name, value in sorted(params.items()) if train else ():
+            if np.issubdtype(value.dtype, np.floating):
+                terms.append(Term.sized(f"update/{name}", value.shape, most * bounds.update, bounds.sites, per="examples"))
         if validate:
-            outputs = question.outputs(self.protocol.contract)
-            terms += [renamed(term, f"validation/{term.name}") for term in question.terms(outputs, bounds.examples, bounds.sites)]
+            wanted = self.protocol.question_plugin.terms(self.protocol.outputs, bounds.examples, bounds.sites)
+            terms += [replace(term, name=f"validation/{term.name}") for term in wanted]
         arrays = {**put_under("params", params), **put_under("norm", under(state.arrays, "norm"))}
         return Ask(arrays, tuple(terms), {"train": train, "validate": validate, "roles": list(roles), **more})
 
@@ -89,33 +93,32 @@ class FedAvg(Algorithm):
         from wardround.learning.network import fill, new_network, parameters_of, reproducible, scores
         from wardround.learning.train import train
 
-        question = self.protocol.question_plugin
+        question, received = self.protocol.question_plugin, under(ask.arrays, "params")
         norm = norm_here(self.protocol, under(ask.arrays, "norm"), data)
-        received = under(ask.arrays, "params")
         sums: dict[str, np.ndarray] = {}
         with reproducible(rng):
             network = new_network(self.protocol)
             fill(network, received)
             if ask.options["validate"]:
-                x, y = inputs_and_targets(self.protocol, data, norm, "validation")
-                sums.update(put_under("validation", question.sums(scores(network, x), y)))
+                batch = batch_of(self.protocol, data, norm, "validation")
+                sums.update(put_under("validation", question.metrics(scores(network, batch["x"]), batch)))
             if ask.options["train"]:
-                x, y = inputs_and_targets(self.protocol, data, norm, *ask.options["roles"])
-                train(network, question, x, y, self.options, rng)
-                share = len(x) if self.options.weighting == "examples" else min(len(x), 1)
+                batch = batch_of(self.protocol, data, norm, *ask.options["roles"])
+                train(network, question, batch, self.options, rng)
+                examples = len(batch["mask"])
+                share = examples if self.options.weighting == "examples" else min(examples, 1)
                 trained = parameters_of(network)
                 sums["examples"] = np.asarray(share)
-                for name in [term.name for term in ask.layout if term.name.startswith("update/")]:
-                    key = name.removeprefix("update/")
-                    sums[name] = share * (trained[key].astype(np.float64) - received[key])
+                for name in (term.name.removeprefix("update/") for term in ask.layout if term.per == "examples"):
+                    sums[f"update/{name}"] = share * (trained[name].astype(np.float64) - received[name])
         return Answer(sums), None
 
     def advance(self, state: State, total: Total) -> State | Done:
         """Judge the model that was sent, stop if the rule says so, else take the server optimiser's step."""
         arrays = dict(state.arrays)
-        judged = self.judge(arrays, state.round, total)
-        if judged is not None:
-            return self.finish(arrays, state.round, state.round + 1, judged)
+        stopped = self.judge(arrays, state.round, total)
+        if stopped is not None:
+            return self.finish(arrays, state.round, state.round + 1, stopped)
         arrays.update(self.stepped(arrays, total))
         return State(self.phase, state.round + 1, arrays)
 
@@ -131,24 +134,19 @@ class FedAvg(Algorithm):
         return {**put_under("params", params), **put_under("server", kept)}
 
     def judge(self, arrays: dict[str, np.ndarray], round_: int, total: Total) -> str | None:
-        """Note the validation score of the model that was sent; return why training ends, or None."""
-        question, rule = self.protocol.question_plugin, self.protocol.stop
-        metric = self.protocol.evaluation.metrics[0]
-        score = float(question.metrics(under(total.sums, "validation"))[metric])
-        before = arrays["scores"]
-        best = float(before[int(arrays["best_round"])])
-        arrays["scores"] = np.where(np.arange(len(before)) == round_, score, before)
-        sign = question.better(metric)
-        if round_ == 0 or np.isnan(best) or sign * score > sign * best:
-            arrays.update(put_under("best", under(arrays, "params")))
-            arrays["best_round"] = np.asarray(round_)
+        """Note the validation score of the model that was sent, and keep it if it is to be kept; return why training ends, or None."""
+        rule, sign = self.protocol.stop, self.protocol.direction
+        score = float(self.protocol.question_plugin.finalise(under(total.sums, "validation"), self.protocol.primary))
+        best = float(arrays["scores"][int(arrays["kept_round"])])
+        arrays["scores"] = np.where(np.arange(len(arrays["scores"])) == round_, score, arrays["scores"])
+        if rule.keep == "last" or np.isnan(best) or sign * score > sign * best:
+            arrays.update({**put_under("kept", under(arrays, "params")), "kept_round": np.asarray(round_)})
         if rule.target is not None and sign * score >= sign * rule.target:
             return "target"
         if round_ >= self.options.rounds:
             return "rounds"
-        if rule.patience is not None and round_ - int(arrays["best_round"]) >= rule.patience:
-            return "patience"
-        return None
+        late = rule.patience is not None and round_ - int(arrays["kept_round"]) >= rule.patience
+        return "patience" if late else None
 
     def finish(self, arrays: Arrays, trained: int, closed: int, stopped: str) -> Done:
         """Return the kept parameters, how they were chosen, and the model file's arrays.
@@ -159,13 +157,6 @@ class FedAvg(Algorithm):
             closed: rounds that were closed, with the one that only validated.
             stopped: why training ended.
         """
-        best = self.protocol.stop.keep == "best"
-        model = {**put_under("params", under(arrays, "best" if best else "params")), **put_under("norm", under(arrays, "norm"))}
-        kept = np.asarray(int(arrays["best_round"]) if best else trained)
-        results = {**model, "scores": arrays["scores"], "kept_round": kept, "trained_rounds": np.asarray(trained)}
-        return Done(self.phase, closed, results, stopped, model)
-
-
-def renamed(term: Term, name: str) -> Term:
-    """Return a term under another name."""
-    return Term(name, term.shape, term.bits, term.limit, term.step, term.kind, term.per, term.noise)
+        model = {**put_under("params", under(arrays, "kept")), **put_under("norm", under(arrays, "norm"))}
+        facts = {"scores": arrays["scores"], "kept_round": arrays["kept_round"], "trained_rounds": np.asarray(trained)}
+        return Done(self.phase, closed, {**model, **facts}, stopped, model)

@@ -13,7 +13,7 @@ import numpy as np
 
 from wardround.learning.algorithms.tuned import grid
 from wardround.learning.norm import own_norm
-from wardround.learning.rows import inputs_and_targets
+from wardround.learning.rows import batch_of
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -23,21 +23,24 @@ from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Term, Total
 
 
-def training_phase(protocol: Protocol, phase: str) -> Phase:
-    """Return the training phase whose options and grid the comparison shares.
+def training_phase(protocol: Protocol, before: str | None = None) -> Phase:
+    """Return the training phase whose options and grid a comparison shares.
 
     Raises:
-        ProtocolError: the protocol has no training phase.
+        ProtocolError: there is none before the comparing phase.
     """
-    for one in protocol.phases:
-        if one.kind == "fedavg":
-            return one
-    raise ProtocolError(f"phases.{phase}: there is no training phase to compare with.", "Add a phase of kind 'fedavg'.")
+    name = protocol.giving("model", before)
+    for phase in protocol.phases:
+        if phase.name == name:
+            return phase
+    raise ProtocolError(f"phases.{before}: there is no training phase to compare with.", "Put a phase of kind 'fedavg' before it.")
 
 
 @dataclass(frozen=True)
 class Local(Algorithm):
     """Train alone, with the training phase's options, grid and budget, normalised by the site's own moments."""
+
+    gives = "own model"
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
@@ -59,20 +62,14 @@ class Local(Algorithm):
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
         """Train, keep the model here, and count one."""
-        from wardround.learning.fit import Rows, fit
+        from wardround.learning.fit import fit
 
         norm = own_norm(self.protocol, data)
-        x, y = inputs_and_targets(self.protocol, data, norm, "train")
-        x_validation, y_validation = inputs_and_targets(self.protocol, data, norm, "validation")
+        training, validation = (batch_of(self.protocol, data, norm, role) for role in ("train", "validation"))
         settings = grid(self.protocol, training_phase(self.protocol, self.phase))
-        best = fit(self.protocol, Rows(x, y, x_validation, y_validation), settings, under(ask.arrays, "params"), rng)
-        kept = {
-            **put_under("params", best.parameters),
-            **put_under("norm", norm),
-            "choice": np.asarray(best.choice),
-            "passes": np.asarray(best.passes),
-        }
-        return Answer({"sites": np.ones(())}), kept
+        best = fit(self.protocol, training, validation, settings, under(ask.arrays, "params"), rng)
+        model = {**put_under("params", best.parameters), **put_under("validated", best.validated), **put_under("norm", norm)}
+        return Answer({"sites": np.ones(())}), {**model, "choice": np.asarray(best.choice), "passes": np.asarray(best.passes)}
 
     def advance(self, state: State, total: Total) -> Done:
         """Return how many sites have a model of their own."""

@@ -25,6 +25,8 @@ from wardround.study.task import Answer, Ask, Done, State, Term, Total
 class Moments(Algorithm):
     """Give `mean` and `deviation` of each input, float64 [F], in units of half the contract's range."""
 
+    gives = "norm"
+
     def leaves(self) -> tuple[int, str]:
         """Return one answer: counts, sums and sums of squares."""
         return 1, "for each input: how many values are known, their sum and their sum of squares, over training rows"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.learning.questions import curves
-from wardround.learning.questions.classes import label_codes, named_better
+from wardround.learning.questions.classes import BETTER, enough_by_class, guessing, label_codes, patients_by_class
 from wardround.study.arrays import Arrays
 from wardround.study.errors import ProtocolError
-from wardround.study.interfaces import Question
+from wardround.study.interfaces import Batch, Question
 from wardround.study.protocol import Contract
 from wardround.study.task import Term
 
@@ -26,6 +26,8 @@ class Binary(Question):
     Attributes:
         positive: the code that counts as positive; None for the second one.
     """
+
+    better = BETTER
 
     positive: str | None = None
 
@@ -47,11 +49,11 @@ class Binary(Question):
         codes = label_codes(contract)
         return np.asarray(columns[contract.label] == codes.index(self.positive if self.positive is not None else codes[1])).astype(np.int64)
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy of each example, float32 [B], from logits [B, 1]."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        return binary_cross_entropy_with_logits(output[:, 0], target.to(output.dtype), reduction="none")
+        return binary_cross_entropy_with_logits(output[:, 0], batch["y"].to(output.dtype), reduction="none")
 
     def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
         """Return the layout: histogram [2, 256] and summed loss, with a leading [1 + replicates] axis where there are replicates."""
@@ -62,43 +64,40 @@ class Binary(Question):
             Term.sized("loss", lead, heavy * LARGEST_LOSS, sites, bits=64),
         )
 
-    def sums(self, output: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Arrays:
+    def metrics(self, output: np.ndarray, batch: Batch, weights: np.ndarray | None = None) -> Arrays:
         """Return histogram and summed loss of logits [N, 1]."""
-        logit = output[:, 0]
-        hist = curves.histogram(logit, target, weights)
-        losses = np.minimum(np.logaddexp(0.0, logit) - target * logit, LARGEST_LOSS)
-        return {"histogram": hist, "loss": np.sum(losses, keepdims=False) if weights is None else np.sum(weights * losses, axis=1)}
+        logit, y = output[:, 0], batch["y"]
+        hist = curves.histogram(logit, y, weights)
+        losses = np.minimum(np.logaddexp(0.0, logit) - y * logit, LARGEST_LOSS)
+        return {"histogram": hist, "loss": np.sum(losses) if weights is None else np.sum(weights * losses, axis=1)}
 
-    def metrics(self, sums: Arrays) -> dict[str, np.ndarray]:
-        """Return AUROC, AUPRC, accuracy and balanced accuracy at 0.5, Brier score, calibration error and mean loss."""
-        hist = sums["histogram"]
-        count = np.sum(hist, axis=(-1, -2)).astype(np.float64)
-        half = curves.BINS // 2
-        right = np.sum(hist[..., 1, half:], axis=-1) + np.sum(hist[..., 0, :half], axis=-1)
-        safe = np.where(count > 0, count, 1)
-        sensitivity, specificity = curves.rates(hist, half)
-        return {
-            "auroc": curves.auroc(hist),
-            "auprc": curves.auprc(hist),
-            "accuracy": np.where(count > 0, right / safe, np.nan),
-            "balanced_accuracy": (sensitivity + specificity) / 2,
-            "brier": curves.brier(hist),
-            "calibration_error": curves.calibration_error(hist),
-            "loss": np.where(count > 0, sums["loss"] / safe, np.nan),
-        }
-
-    def better(self, metric: str) -> int:
-        """Return +1 or -1: whether larger is better."""
-        return named_better(metric)
+    def finalise(self, sums: Arrays, name: str) -> np.ndarray:
+        """Return AUROC, AUPRC, accuracy or balanced accuracy at 0.5, Brier score, calibration error or mean loss."""
+        if name == "loss":
+            return curves.ratio(sums["loss"], np.sum(sums["histogram"], axis=(-1, -2)))
+        return curves.MEASURES[name](sums["histogram"])
 
     def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
         """Return sensitivity and specificity at the threshold chosen on validation."""
         sensitivity, reached = curves.rates(sums["histogram"], curves.threshold(validation["histogram"], specificity))
         return {"sensitivity": sensitivity, "specificity": reached}
 
-    def enough(self, sums: Arrays, patients: int) -> bool:
-        """Say whether there are at least 30 patients and 5 examples of each class."""
-        return patients >= 30 and bool(np.all(np.sum(sums["histogram"], axis=-1) >= 5))
+    def chance(self, sums: Arrays) -> dict[str, float]:
+        """Return the metrics of a model that gives everybody the share of positives as probability."""
+        hist = sums["histogram"] if sums["histogram"].ndim == 2 else sums["histogram"][0]
+        return guessing(np.sum(hist, axis=-1))
+
+    def tally(self, batch: Batch, outputs: int) -> np.ndarray:
+        """Return counts of patients: in all, with a negative, with a positive example."""
+        return patients_by_class(batch, 2)
+
+    def groups(self, outputs: int) -> int:
+        """Return 3."""
+        return 3
+
+    def enough(self, tally: np.ndarray) -> bool:
+        """Say whether there are at least 30 patients and 5 of each class."""
+        return enough_by_class(tally)
 
     def probability(self, output: np.ndarray) -> np.ndarray:
         """Return float64 [N, 2]: probability of the negative and of the positive code."""

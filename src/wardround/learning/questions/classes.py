@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from wardround.study.errors import ProtocolError
+from wardround.study.interfaces import Batch
 from wardround.study.protocol import Contract
 
 BETTER = {"auroc": 1, "auprc": 1, "accuracy": 1, "balanced_accuracy": 1, "brier": -1, "calibration_error": -1, "loss": -1}
@@ -22,14 +27,37 @@ def label_codes(contract: Contract) -> tuple[str, ...]:
     return codes
 
 
-def named_better(metric: str) -> int:
-    """Return +1 when a larger value of a metric is better, -1 when a smaller one is.
+def patients_by_class(batch: Batch, classes: int) -> np.ndarray:
+    """Return int64 [1 + classes]: patients in all, then with an example of each class.
 
-    Raises:
-        ProtocolError: there is no such metric.
+    Args:
+        batch: with `y`, an index of a class, and `patient`.
+        classes: how many.
     """
-    if metric not in BETTER:
-        raise ProtocolError(
-            f"evaluation.metrics: there is no metric {metric!r} for this question.", f"Use some of: {', '.join(sorted(BETTER))}."
-        )
-    return BETTER[metric]
+    each = [len(np.unique(batch["patient"][batch["y"] == number])) for number in range(classes)]
+    return np.array([len(np.unique(batch["patient"])), *each], dtype=np.int64)
+
+
+def enough_by_class(tally: np.ndarray) -> bool:
+    """Say whether a tally has at least 30 patients, and 5 of each class."""
+    return bool(tally[0] >= 30 and np.all(tally[1:] >= 5))
+
+
+def guessing(counts: np.ndarray) -> dict[str, float]:
+    """Return each metric for guessing by the shares of the classes alone.
+
+    Args:
+        counts: examples of each class; two for a binary question, whose Brier score counts the positive class only.
+    """
+    shares = counts / max(int(np.sum(counts)), 1)
+    known = shares[shares > 0]
+    each = shares * (1 - shares)
+    return {
+        "auroc": 0.5,
+        "auprc": float(shares[1]) if len(shares) == 2 else float(np.mean(known)),
+        "accuracy": float(np.max(shares)),
+        "balanced_accuracy": 1 / len(known) if len(known) else 1.0,
+        "brier": float(each[1]) if len(shares) == 2 else float(np.sum(each)),
+        "calibration_error": math.inf,
+        "loss": float(-np.sum(known * np.log(known))),
+    }

@@ -6,6 +6,9 @@ A bin edge lies at logit 0, so accuracy at probability 0.5 is exact. Scores are 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from wardround.study.errors import DataError
@@ -47,7 +50,8 @@ def histogram(logit: np.ndarray, positive: np.ndarray, weights: np.ndarray | Non
     return np.ascontiguousarray(out.T).reshape(len(weights), 2, BINS)
 
 
-def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """Return top / bottom, NaN where the bottom is not above 0."""
     return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), np.nan)
 
 
@@ -55,7 +59,7 @@ def auroc(hist: np.ndarray) -> np.ndarray:
     """Return the area under the ROC curve of [..., 2, 256]; NaN without both classes. Ties within a bin count one half."""
     negative, positive = hist[..., 0, :].astype(np.float64), hist[..., 1, :].astype(np.float64)
     below = np.cumsum(negative, axis=-1) - negative
-    return _ratio(np.sum(positive * (below + 0.5 * negative), axis=-1), np.sum(positive, axis=-1) * np.sum(negative, axis=-1))
+    return ratio(np.sum(positive * (below + 0.5 * negative), axis=-1), np.sum(positive, axis=-1) * np.sum(negative, axis=-1))
 
 
 def auprc(hist: np.ndarray) -> np.ndarray:
@@ -63,14 +67,14 @@ def auprc(hist: np.ndarray) -> np.ndarray:
     negative, positive = hist[..., 0, ::-1].astype(np.float64), hist[..., 1, ::-1].astype(np.float64)
     caught, flagged = np.cumsum(positive, axis=-1), np.cumsum(positive + negative, axis=-1)
     precision = np.where(flagged > 0, caught / np.where(flagged > 0, flagged, 1), 0.0)
-    return _ratio(np.sum(precision * positive, axis=-1), np.sum(positive, axis=-1))
+    return ratio(np.sum(precision * positive, axis=-1), np.sum(positive, axis=-1))
 
 
 def brier(hist: np.ndarray) -> np.ndarray:
     """Return the mean squared difference of probability and outcome, each score at the middle of its bin."""
     negative, positive = hist[..., 0, :].astype(np.float64), hist[..., 1, :].astype(np.float64)
     squares = negative * (MIDDLES * MIDDLES) + positive * ((1 - MIDDLES) * (1 - MIDDLES))
-    return _ratio(np.sum(squares, axis=-1), np.sum(negative + positive, axis=-1))
+    return ratio(np.sum(squares, axis=-1), np.sum(negative + positive, axis=-1))
 
 
 def calibration_error(hist: np.ndarray) -> np.ndarray:
@@ -81,7 +85,7 @@ def calibration_error(hist: np.ndarray) -> np.ndarray:
     counts = hist[..., 0, :].astype(np.float64) + hist[..., 1, :]
     gaps = counts * MIDDLES - hist[..., 1, :]
     total = sum(np.abs(np.sum(gaps[..., group == GROUPS], axis=-1)) for group in range(10))
-    return _ratio(np.asarray(total), np.sum(counts, axis=-1))
+    return ratio(np.asarray(total), np.sum(counts, axis=-1))
 
 
 def threshold(hist: np.ndarray, specificity: float) -> int:
@@ -101,5 +105,31 @@ def threshold(hist: np.ndarray, specificity: float) -> int:
 def rates(hist: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Return sensitivity and specificity of [..., 2, 256] when bins from `first` on are called positive."""
     negative, positive = hist[..., 0, :].astype(np.float64), hist[..., 1, :].astype(np.float64)
-    sensitivity = _ratio(np.sum(positive[..., first:], axis=-1), np.sum(positive, axis=-1))
-    return sensitivity, _ratio(np.sum(negative[..., :first], axis=-1), np.sum(negative, axis=-1))
+    sensitivity = ratio(np.sum(positive[..., first:], axis=-1), np.sum(positive, axis=-1))
+    return sensitivity, ratio(np.sum(negative[..., :first], axis=-1), np.sum(negative, axis=-1))
+
+
+def accuracy(hist: np.ndarray) -> np.ndarray:
+    """Return the share that is right when probability 0.5 and above is called positive; exact, since a bin begins there."""
+    half = BINS // 2
+    right = np.sum(hist[..., 1, half:], axis=-1) + np.sum(hist[..., 0, :half], axis=-1)
+    return ratio(right, np.sum(hist, axis=(-1, -2)))
+
+
+def balanced_accuracy(hist: np.ndarray) -> np.ndarray:
+    """Return the mean of sensitivity and specificity at probability 0.5."""
+    sensitivity, specificity = rates(hist, BINS // 2)
+    return np.asarray((sensitivity + specificity) / 2)
+
+
+MEASURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {
+        "auroc": auroc,
+        "auprc": auprc,
+        "accuracy": accuracy,
+        "balanced_accuracy": balanced_accuracy,
+        "brier": brier,
+        "calibration_error": calibration_error,
+    }
+)
+"""What a histogram [..., 2, 256] can be asked for, by name."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from wardround.learning.questions import curves
 from wardround.learning.questions.binary import LARGEST_LOSS
-from wardround.learning.questions.classes import label_codes, named_better
+from wardround.learning.questions.classes import BETTER, enough_by_class, guessing, label_codes, patients_by_class
 from wardround.study.arrays import Arrays
 from wardround.study.errors import ProtocolError
-from wardround.study.interfaces import Question
+from wardround.study.interfaces import Batch, Question
 from wardround.study.protocol import Contract
 from wardround.study.task import Term
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Multiclass(Question):
     """Predict which of K codes the label has."""
+
+    better = BETTER
 
     def outputs(self, contract: Contract) -> int:
         """Return K, the number of codes."""
@@ -37,11 +39,11 @@ class Multiclass(Question):
         """Return int64 [N], an index into the label's codes."""
         return np.asarray(columns[contract.label]).astype(np.int64)
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy of each example, float32 [B], from logits [B, K]."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(output, target, reduction="none")
+        return cross_entropy(output, batch["y"], reduction="none")
 
     def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
         """Return the layout.
@@ -56,10 +58,10 @@ class Multiclass(Question):
             Term.sized("loss", lead, heavy * LARGEST_LOSS, sites, bits=64),
         )
 
-    def sums(self, output: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Arrays:
+    def metrics(self, output: np.ndarray, batch: Batch, weights: np.ndarray | None = None) -> Arrays:
         """Return histograms one against the rest, confusions and summed loss of logits [N, K]."""
         curves.bins(output)
-        classes = output.shape[1]
+        classes, target = output.shape[1], batch["y"]
         top = np.max(output, axis=1, keepdims=True)
         log_total = top[:, 0] + np.log(np.sum(np.exp(output - top), axis=1))
         log_p = output - log_total[:, None]
@@ -74,29 +76,18 @@ class Multiclass(Question):
         np.add.at(table, place, weights.T)
         return {"histogram": hist, "confusions": table.T.reshape(-1, classes, classes), "loss": np.sum(weights * losses, axis=1)}
 
-    def metrics(self, sums: Arrays) -> dict[str, np.ndarray]:
-        """Return the metrics of `Binary`: areas and calibration averaged over the classes present, the Brier score summed over classes."""
-        hist, table = sums["histogram"], sums["confusions"]
-        count = np.sum(table, axis=(-1, -2)).astype(np.float64)
-        right = np.sum(table * np.eye(table.shape[-1], dtype=np.int64), axis=(-1, -2))
-        safe = np.where(count > 0, count, 1)
-        truth = np.sum(table, axis=-1)
-        recall = np.where(
-            truth > 0, np.sum(table * np.eye(table.shape[-1], dtype=np.int64), axis=-1) / np.where(truth > 0, truth, 1), np.nan
-        )
-        return {
-            "auroc": _present_mean(curves.auroc(hist)),
-            "auprc": _present_mean(curves.auprc(hist)),
-            "accuracy": np.where(count > 0, right / safe, np.nan),
-            "balanced_accuracy": _present_mean(recall),
-            "brier": np.sum(curves.brier(hist), axis=-1),
-            "calibration_error": _present_mean(curves.calibration_error(hist)),
-            "loss": np.where(count > 0, sums["loss"] / safe, np.nan),
-        }
-
-    def better(self, metric: str) -> int:
-        """Return +1 or -1: whether larger is better."""
-        return named_better(metric)
+    def finalise(self, sums: Arrays, name: str) -> np.ndarray:
+        """Return a metric of `Binary`: areas and calibration averaged over the classes present, the Brier score summed over classes."""
+        table = sums["confusions"]
+        right = table * np.eye(table.shape[-1], dtype=np.int64)
+        if name == "loss":
+            return curves.ratio(sums["loss"], np.sum(table, axis=(-1, -2)))
+        if name == "accuracy":
+            return curves.ratio(np.sum(right, axis=(-1, -2)), np.sum(table, axis=(-1, -2)))
+        if name == "balanced_accuracy":
+            return _present_mean(curves.ratio(np.sum(right, axis=-1), np.sum(table, axis=-1)))
+        each = curves.MEASURES[name](sums["histogram"])
+        return np.asarray(np.sum(each, axis=-1)) if name == "brier" else _present_mean(each)
 
     def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
         """Return macro sensitivity and specificity, each class against the rest at its own threshold from validation."""
@@ -109,9 +100,22 @@ class Multiclass(Question):
             "specificity": _present_mean(np.stack([pair[1] for pair in pairs], axis=-1)),
         }
 
-    def enough(self, sums: Arrays, patients: int) -> bool:
-        """Say whether there are at least 30 patients and 5 examples of each class."""
-        return patients >= 30 and bool(np.all(np.sum(sums["confusions"], axis=-1) >= 5))
+    def chance(self, sums: Arrays) -> dict[str, float]:
+        """Return the metrics of a model that gives everybody the shares of the classes as probabilities."""
+        table = sums["confusions"] if sums["confusions"].ndim == 2 else sums["confusions"][0]
+        return guessing(np.sum(table, axis=-1))
+
+    def tally(self, batch: Batch, outputs: int) -> np.ndarray:
+        """Return counts of patients: in all, then with an example of each class."""
+        return patients_by_class(batch, outputs)
+
+    def groups(self, outputs: int) -> int:
+        """Return 1 + K."""
+        return 1 + outputs
+
+    def enough(self, tally: np.ndarray) -> bool:
+        """Say whether there are at least 30 patients and 5 of each class."""
+        return enough_by_class(tally)
 
     def probability(self, output: np.ndarray) -> np.ndarray:
         """Return float64 [N, K] softmax probabilities."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import Finding, nearest
+from wardround.study.interfaces import Question
 from wardround.study.plugins import find, make
 
 if TYPE_CHECKING:
@@ -24,13 +25,20 @@ def contradictions(protocol: Protocol) -> list[Finding]:
     checks: list[Callable[[], object]] = [
         partial(make, "combiner", protocol.rounds.combine, {}, "rounds.combine"),
         partial(question.outputs, protocol.contract),
-        *(partial(question.better, metric) for metric in protocol.evaluation.metrics),
+        *(partial(_known, metric, question) for metric in protocol.evaluation.metrics),
     ]
     found = [*_tune(protocol), *_failing(checks)] or list(_target(protocol))
     if found:
         return found
     kinds = [find("algorithm", phase.kind, f"phases.{phase.name}.kind") for phase in protocol.phases]
-    return _failing([partial(kind.expand, protocol, phase) for kind, phase in zip(kinds, protocol.phases, strict=True)])
+    found = _failing([partial(kind.expand, protocol, phase) for kind, phase in zip(kinds, protocol.phases, strict=True)])
+    return found or _failing([lambda: protocol.algorithms])
+
+
+def _known(metric: str, question: Question) -> None:
+    if metric not in question.better:
+        message = f"evaluation.metrics: there is no metric {metric!r} for this question."
+        raise ProtocolError(message, f"Use some of: {', '.join(sorted(question.better))}.")
 
 
 def _failing(checks: Iterable[Callable[[], object]]) -> list[Finding]:
@@ -61,7 +69,7 @@ def _target(protocol: Protocol) -> Iterator[Finding]:
     metric, target = protocol.evaluation.metrics[0], protocol.stop.target
     if target is None:
         return
-    larger_is_better = protocol.question_plugin.better(metric) > 0
+    larger_is_better = protocol.question_plugin.better[metric] > 0
     if larger_is_better and not 0 < target <= 1:
         yield Finding("stop.target", f"{metric} lies between 0 and 1, so {target} is no target.", "Choose a value above 0, at most 1.")
     if not larger_is_better and target < 0:

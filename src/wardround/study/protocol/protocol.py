@@ -120,18 +120,41 @@ class Protocol(Section):
         Raises:
             ProtocolError: a phase cannot be carried out as written.
         """
-        found: list[tuple[Algorithm, ...]] = [
-            find("algorithm", phase.kind, f"phases.{phase.name}.kind").expand(self, phase) for phase in self.phases
-        ]
-        return tuple(algorithm for group in found for algorithm in group)
+        found: list[Algorithm] = []
+        for phase in self.phases:
+            found += find("algorithm", phase.kind, f"phases.{phase.name}.kind").expand(self, phase)
+        names = [algorithm.phase for algorithm in found]
+        for name in names:
+            if names.count(name) > 1:
+                raise ProtocolError(f"phases: {name!r} is also the name of a setting that is tried.", "Give this phase another name.")
+        return tuple(found)
 
-    def algorithm(self, phase: str) -> Algorithm:
-        """Return the algorithm of this phase.
+    def giving(self, what: str, before: str | None = None) -> str | None:
+        """Return the last phase that gives something (see `Algorithm.gives`), before another phase if one is named; else None."""
+        found = None
+        for phase in self.phases:
+            if phase.name == before:
+                break
+            if find("algorithm", phase.kind, f"phases.{phase.name}.kind").gives == what:
+                found = phase.name
+        return found
 
-        Raises:
-            ProtocolError: the protocol has no such phase.
-        """
-        for one in self.algorithms:
-            if one.phase == phase:
-                return one
-        raise ProtocolError(f"The protocol has no phase {phase!r}.", f"Its phases are: {', '.join(one.phase for one in self.algorithms)}.")
+    @cached_property
+    def by_phase(self) -> dict[str, Algorithm]:
+        """Return the algorithms by the name of their phase."""
+        return {algorithm.phase: algorithm for algorithm in self.algorithms}
+
+    @cached_property
+    def outputs(self) -> int:
+        """Return how many numbers a model gives for one example."""
+        return self.question_plugin.outputs(self.contract)
+
+    @property
+    def primary(self) -> str:
+        """Return the primary metric: it decides stop rule, tuning and verdicts."""
+        return self.evaluation.metrics[0]
+
+    @cached_property
+    def direction(self) -> int:
+        """Return +1 when a larger value of the primary metric is better, -1 when a smaller one is."""
+        return self.question_plugin.better[self.primary]

@@ -116,7 +116,7 @@ class Evaluation(Section):
         validation: share of patients (of the training part where a site brings its own split), 0 to 0.5.
         test: share of patients, 0 to 0.5; ignored where a site brings its own split.
         specificity: at which sensitivity is reported; its threshold is chosen on validation.
-        replicates: bootstrap replicates for intervals.
+        replicates: bootstrap replicates for intervals, 30 or more; 0 for no intervals and no verdicts.
         tune: options of the training phase to try, each with a list of values; tried alike for federated, local and pooled, judged on
             validation.
         refit: train again with the chosen options on training and validation patients together.
@@ -133,6 +133,13 @@ class Evaluation(Section):
     tune: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
     refit: bool = False
     compare: tuple[Literal["pooled", "ensemble", "best_single"], ...] = ("pooled", "ensemble", "best_single")
+
+    @field_validator("replicates")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if 0 < value < 30:
+            raise ValueError("fewer than 30 replicates carry no interval; write 0 for none, or at least 30")
+        return value
 
     @field_validator("tune")
     @classmethod

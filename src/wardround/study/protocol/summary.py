@@ -163,7 +163,7 @@ def _splits(protocol: Protocol) -> Iterator[str]:
 
 
 def _stop(protocol: Protocol) -> Iterator[str]:
-    stop, metric = protocol.stop, protocol.evaluation.metrics[0]
+    stop, metric = protocol.stop, protocol.primary
     yield "At the latest after the rounds named above."
     if stop.target is not None:
         yield f"Earlier when {metric} on validation patients reaches {stop.target:g}."
