@@ -41,7 +41,7 @@ examples = 100
 quorum = 2
 [evaluation]
 metrics = ["auroc"]
-replicates = 10
+replicates = 30
 compare = []
 """
 

@@ -1,6 +1,7 @@
 """`advance` is repeated by every site and must give the same bits on any processor, so it uses elementwise + - * / and sqrt only.
 
-Checked are functions named `advance`, the `metrics` of questions, which the stop rule calls, and whatever of ours these call by name.
+Checked are functions named `advance`, the `finalise` of questions, which the stop rule calls, the measures that it looks up in `curves`, and
+whatever of ours these call by name.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def on_the_way(house: Sequence[Source]) -> list[tuple[Source, ast.AST]]:
         for function in functions(source):
             name = f"{source.module}.{function.name}"
             defined.setdefault(name, []).append((source, function))
-            if function.name == "advance" or (function.name == "metrics" and source.module.startswith(QUESTIONS)):
+            measure = source.module == f"{QUESTIONS}.curves" and not function.name.startswith("_")
+            if function.name == "advance" or measure or (function.name == "finalise" and source.module.startswith(QUESTIONS)):
                 todo.append(name)
     reached: list[tuple[Source, ast.AST]] = []
     while todo:
@@ -83,7 +85,8 @@ def test_the_house_is_in_order() -> None:
 def test_the_way_is_followed() -> None:
     reached = {f"{source.module}.{getattr(function, 'name', '')}" for source, function in on_the_way(sources())}
     learning = "wardround.learning"
-    assert {f"{learning}.algorithms.fedavg.advance", f"{learning}.server.step", f"{learning}.questions.binary.metrics"} <= reached
+    assert {f"{learning}.algorithms.fedavg.advance", f"{learning}.server.step", f"{learning}.questions.binary.finalise"} <= reached
+    assert {f"{QUESTIONS}.curves.{name}" for name in ("auroc", "brier", "calibration_error", "ratio")} <= reached
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def task_for(study: Small, site: str = "site0") -> Task:
 def answered(study: Small, task: Task) -> tuple[Work, Answer, dict[str, np.ndarray]]:
     work = accept(study.places[task.site].site, task)
     assert isinstance(work, Work)
-    answer, proposal = study.protocol.by_phase[task.phase].answer(work.ask, study.places[task.site].data, {}, work.rng)
+    answer, proposal = study.protocol.by_phase[task.phase].answer(work.task.body, study.places[task.site].data, {}, work.rng)
     return work, answer, dict(proposal or {})
 
 

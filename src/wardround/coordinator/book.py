@@ -104,17 +104,13 @@ class Book:
     def closed(self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int) -> None:
         """Close a round: entries, closing, next state and history in one transaction."""
         self.refused(state, attempt, refusals)
-        turn = {"phase": state.phase, "round": state.round, "attempt": attempt}
-        receipts = digest_json(list(total.receipts))
-        counts = {"sites": total.sites, "refused": len(refusals)}
-        self.log.append("round_close", **turn, total=total.digest, state=new.digest, receipts=receipts, **counts)
         closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest)
         closing = replace(closing, signature=sign(self._key, CLOSING, closing.signed_part(self.protocol.digest)))
+        facts = {"receipts": digest_json(list(total.receipts)), "sites": total.sites, "refused": len(refusals)}
+        self.log.append("round_close", **closing.turn, total=closing.total, state=closing.state, **facts)
         self.store.put_closing(len(self.closings), closing)
         self.closings.append(closing)
-        value = _score(new, state.round)
-        seconds = time.perf_counter() - self._started
-        metric = self.protocol.primary
+        metric, value, seconds = self.protocol.primary, _score(new, state.round), time.perf_counter() - self._started
         traffic = {"bytes_up": self._bytes_up, "bytes_down": bytes_down, "seconds": seconds}
         self.store.put_history({"phase": state.phase, "round": state.round, metric: value, **traffic})
         self.watch(events.RoundClosed(state.phase, state.round, metric, value, seconds, total.sites))

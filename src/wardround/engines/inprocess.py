@@ -68,11 +68,9 @@ class InProcess(Engine):
 
         Without worker processes a site cannot be interrupted, so `due` counts only with them.
         """
-        ready, self._ready = self._ready, []
-        work, self._work = self._work, []
+        ready, work = self._ready, self._work
+        self._ready, self._work = [], []
         yield from ready
-        if not work:
-            return
         answers = self._here(work) if self._pool is None else self._pool.run([self._job(one) for one in work], due)
         for number, reply in answers:
             site = self._places[work[number].task.site].site
@@ -87,17 +85,16 @@ class InProcess(Engine):
             self._pool.close()
 
     def _job(self, work: Work) -> Job:
-        return Job(work.task.site, work.task.phase, work.ask, self._places[work.task.site].site.state.mine(), work.rng)
+        return Job(work.task.site, work.task.phase, work.task.body, self._places[work.task.site].site.state.mine(), work.rng)
 
     def _here(self, work: Sequence[Work]) -> Iterator[tuple[int, Reply]]:
         """Answer in this process, site by site; what fails at one site is that site's refusal."""
-        algorithm, ask = self._protocol.by_phase[work[0].task.phase], work[0].ask
-        sites = [self._places[one.task.site] for one in work]
-        inputs = [SiteWork(place.data, place.site.state.mine(), one.rng) for place, one in zip(sites, work, strict=True)]
+        places = [self._places[one.task.site] for one in work]
+        inputs = [SiteWork(place.data, place.site.state.mine(), one.rng) for place, one in zip(places, work, strict=True)]
         done = 0
         while done < len(work):
             try:
-                for reply in algorithm.answer_many(ask, inputs[done:]):
+                for reply in self._protocol.by_phase[work[done].task.phase].answer_many(work[done].task.body, inputs[done:]):
                     yield done, reply
                     done += 1
                 if done < len(work):

@@ -25,14 +25,12 @@ def batches(count: int, options: FedAvgOptions, rng: Stream) -> Iterator[np.ndar
         rng: names the order.
     """
     size = min(options.batch_size, count)
-    steps = options.local_steps if options.local_steps is not None else options.local_epochs * -(-count // size)
-    epoch, order = 0, np.zeros(0, dtype=np.int64)
-    for _ in range(steps):
-        if not len(order):
+    in_epoch = -(-count // size)
+    for step in range(options.local_steps or options.local_epochs * in_epoch):
+        epoch, place = divmod(step, in_epoch)
+        if place == 0:
             order = rng.generator("batches", epoch).permutation(count)
-            epoch += 1
-        yield order[:size]
-        order = order[size:]
+        yield order[place * size : (place + 1) * size]
 
 
 def optimiser_for(network: nn.Module, options: FedAvgOptions) -> Optimizer:

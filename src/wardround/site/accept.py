@@ -10,7 +10,7 @@ from wardround.site.gate import Site
 from wardround.site.state import Answered
 from wardround.study.errors import PolicyRefused, VerificationError
 from wardround.study.streams import Stream
-from wardround.study.task import Ask, Refusal, Task, Update
+from wardround.study.task import Refusal, Task, Update
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,6 @@ class Work:
     task: Task
     rng: Stream
     before: Answered | None = None
-
-    @property
-    def ask(self) -> Ask:
-        """Return what is asked."""
-        return self.task.body
 
 
 def accept(site: Site, task: Task) -> Work | Update | Refusal | None:

@@ -21,7 +21,7 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
 
     The entry is in the site's log when this returns; the caller makes the log durable before the update leaves the building.
     """
-    layout, task = work.ask.layout, work.task
+    layout, task = work.task.body.layout, work.task
     if set(answer.sums) != {term.name for term in layout}:
         reason = "the answer's names are not those that were asked for"
         return site.refuse(task, "release", reason, "Report this; it is a fault of the algorithm.")
@@ -37,9 +37,9 @@ def send(site: Site, work: Work, body: bytes, proposal: bytes | None) -> Update:
     """Log an encoded answer, note it, and return it signed; also for an answer that is sent again."""
     task, salt = work.task, secrets.token_bytes(SALT_BYTES)
     committed = commit(salt, body)
-    digests = {"protocol": task.protocol, "task": task.digest, "ask": task.ask, "layout": work.ask.layout_digest, "commit": committed}
+    digests = {"protocol": task.protocol, "task": task.digest, "ask": task.ask, "layout": work.task.body.layout_digest, "commit": committed}
     size = {"bytes": len(body), "examples": band(site.examples)}
-    bounds = {"bits": sorted({term.bits for term in work.ask.layout}), "refused_over": "the limits in the layout"}
+    bounds = {"bits": sorted({term.bits for term in work.task.body.layout}), "refused_over": "the limits in the layout"}
     kind = {"stage": task.stage, "to": "coordinator", "kind": "sums", "privacy": {"mode": site.protocol.privacy.mode}}
     logged = site.log.append("egress", site=site.name, **task.turn, **digests, **size, **kind, bounds=bounds, study_head=list(task.head))
     receipt = Receipt(logged.entry, logged.index, logged.size, logged.root, committed, salt.hex())

@@ -35,10 +35,8 @@ def finest_step(limit: float | np.ndarray, sites: int, bits: int, noise: float =
         True
     """
     total = np.asarray(sites * np.asarray(limit, dtype=np.float64) + 12 * noise)
-    _, exponent = np.frexp(
-        total * (1 + 2.0**-50) + sites * np.ldexp(1.0, np.frexp(total)[1] - bits)
-    )  # each site may round up by half a step
-    step = np.ldexp(1.0, exponent - (bits - 1))
+    rounding = sites * np.ldexp(1.0, np.frexp(total)[1] - bits)  # each site may round up by half a step
+    step = np.ldexp(1.0, np.frexp(total * (1 + 2.0**-50) + rounding)[1] - (bits - 1))
     return float(step) if step.ndim == 0 else step
 
 

@@ -39,9 +39,9 @@ class FedAvg(Algorithm):
 
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
-        """Return one training, once there are a model and a normalisation for it."""
+        """Return one training, once there are a question, a model and a normalisation for it."""
         need_moments(protocol, phase.name)
-        _ = protocol.model_plugin
+        _ = protocol.model_plugin, protocol.outputs, protocol.direction
         return super().expand(protocol, phase)
 
     @property

@@ -46,8 +46,8 @@ class Binary(Question):
 
     def target(self, contract: Contract, columns: Arrays) -> np.ndarray:
         """Return int64 [N]: 1 for the positive code, 0 for the other."""
-        codes = label_codes(contract)
-        return np.asarray(columns[contract.label] == codes.index(self.positive if self.positive is not None else codes[1])).astype(np.int64)
+        codes = contract.fields[contract.label].codes or ()
+        return np.asarray(columns[contract.label] == codes.index(self.positive or codes[1])).astype(np.int64)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy of each example, float32 [B], from logits [B, 1]."""
