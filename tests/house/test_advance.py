@@ -1,7 +1,7 @@
 """`advance` is repeated by every site and must give the same bits on any processor, so it uses elementwise + - * / and sqrt only.
 
-Checked are functions named `advance`, the `finalise` of questions, which the stop rule calls, the measures that it looks up in `curves`, and
-whatever of ours these call by name.
+Checked are functions named `advance`, the `finalise` of questions, which the stop rule calls, the measures that it looks up in
+`curves`, and whatever of ours these call by name.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def test_a_planted_violation_is_found(line: str) -> None:
         ([planted(x, f"class A:\n    def advance(self, state, total):\n        return {line}\n")], 3),
         ([planted(x, f"def half(a):\n    return {line}\nclass A:\n    def advance(self):\n        return half(2)\n")], 2),
         ([planted(x, f"class A:\n    def f(self):\n        {line}\n    def advance(self):\n        self.f()\n")], 3),
-        ([planted(f"{QUESTIONS}.x", f"def metrics(sums):\n    return {line}\n")], 2),
+        ([planted(f"{QUESTIONS}.x", f"def finalise(sums):\n    return {line}\n")], 2),
+        ([planted(f"{QUESTIONS}.curves", f"def measure(hist):\n    return {line}\n")], 2),
         ([helper, calls_helper], 2),
         ([helper, imports_helper], 2),
     ]
