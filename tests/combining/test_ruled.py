@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support import small
 from wardround.combining.ruled import Ruled
 from wardround.study.arrays import Arrays, under
+from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Rule
 
 
@@ -37,3 +39,17 @@ def test_a_rule_that_gives_nothing_leaves_the_initial_parameters(tmp_path: Path)
     done = small(tmp_path, combiner=Ruled(Nothing())).run()
     for name, value in done["initial"].results.items():
         assert np.array_equal(done["train"].results[f"params/{name}"], value)
+
+
+class Broken(Rule):
+    def __init__(self, value: float, shape: tuple[int, ...] | None) -> None:
+        self.value, self.shape = value, shape
+
+    def combine(self, updates: Mapping[str, Arrays], counts: Mapping[str, float]) -> Arrays:
+        return {name: np.full(self.shape or value.shape, self.value) for name, value in next(iter(updates.values())).items()}
+
+
+@pytest.mark.parametrize("rule", [Broken(np.nan, None), Broken(0.0, (7, 7))])
+def test_a_rule_that_gives_nonsense_is_named(tmp_path: Path, rule: Rule) -> None:
+    with pytest.raises(WardroundError, match="rule Broken gave no finite array"):
+        small(tmp_path, combiner=Ruled(rule)).run()

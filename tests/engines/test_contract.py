@@ -78,3 +78,16 @@ def test_a_worker_that_dies_costs_its_site_one_round_and_no_more(tmp_path: Path)
     engine.close()
     assert [isinstance(one, Update) for one in found] == [False, True, True, True]
     assert isinstance(found[0], Refusal) and "ended" in found[0].reason
+
+
+def test_a_worker_that_died_while_idle_is_replaced(tmp_path: Path) -> None:
+    study = small(tmp_path, workers=1)
+    assert isinstance(study.engine, InProcess)
+    answers(study.engine, asked(study))
+    worker = study.engine._pool._processes[0]  # type: ignore[union-attr]
+    worker.kill()
+    worker.wait()
+    done = study.run()
+    study.engine.close()
+    assert len({(refused.phase, refused.round) for refused in study.refused}) <= 1
+    assert done["train"].model is not None

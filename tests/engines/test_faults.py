@@ -82,6 +82,40 @@ def test_a_body_other_than_the_committed_one_is_refused(tmp_path: Path) -> None:
     assert reasons == {"the payload is not what the site committed to"}
 
 
+@pytest.mark.parametrize("change", [{"salt": "zz"}, {"salt": 5}, {"entry": "f" * 63}, {"index": -1}, {"index": 2**60}, {"size": "3"}])
+def test_a_receipt_that_is_not_well_formed_is_refused_by_name(tmp_path: Path, change: dict[str, object]) -> None:
+    def malformed(update: Update) -> Update:
+        return replace(update, receipt=replace(update.receipt, **change)) if update.site == "site1" else update  # type: ignore[arg-type]
+
+    study = small(fresh(tmp_path, "malformed"), wrap=lambda engine: Faulty(engine, malformed))
+    assert study.run()["train"].digest == reference(tmp_path)
+    assert {refused.site for refused in study.refused} == {"site1"}
+
+
+def test_one_hostile_site_cannot_cut_training_short(tmp_path: Path) -> None:
+    """Where the quorum needs everybody, a forged signature is an absence to be seen to, not the end of training."""
+
+    def unsigned(update: Update) -> Update:
+        return replace(update, signature="00" * 64) if update.site == "site1" else update
+
+    study = small(tmp_path, protocol(rounds={"quorum": 4, "attempts": 2}), wrap=lambda engine: Faulty(engine, unsigned))
+    with pytest.raises(QuorumNotMet):
+        study.run()
+    assert study.store.done("train") is None
+
+
+def test_a_negative_count_is_refused(tmp_path: Path) -> None:
+    def negative(found: Arrays) -> Arrays:
+        return {name: np.asarray(-150, dtype=value.dtype) if name == "examples" else value for name, value in found.items()}
+
+    study = small(fresh(tmp_path, "negative"))
+    study.engine = Faulty(study.engine, forge("site1", negative, study.places["site1"].site.keys.signing))
+    study.run()
+    assert {(refused.site, refused.reason) for refused in study.refused if refused.phase == "train"} == {
+        ("site1", "examples is a count and holds a negative number")
+    }
+
+
 def test_order_and_repeats_change_no_bit(tmp_path: Path) -> None:
     calm = small(fresh(tmp_path, "calm")).run()
     for seed in range(3):

@@ -3,16 +3,19 @@ from __future__ import annotations
 import ast
 import dataclasses
 import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.engines.faulty import Faulty
 from tests.support import PHASES, plan, protocol, rows, small
 from wardround.learning import server
 from wardround.learning.algorithms.fedavg import FedAvg
 from wardround.learning.inputs import input_names, scaled_rows
+from wardround.learning.models.own import Own
 from wardround.learning.network import fill, initial_parameters, new_network, parameters_of, reproducible
 from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import under
@@ -20,6 +23,7 @@ from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
+from wardround.study.task import Refusal, Task, Update
 
 
 def joined(parts: list[Dataset]) -> Dataset:
@@ -137,6 +141,82 @@ def test_the_grid_is_judged_on_validation_and_refit_on_both(tmp_path: Path) -> N
     assert int(study.places["site0"].site.state.mine()["local"]["choice"]) == 1
 
 
+def test_a_refit_without_a_grid_trains_on_both_as_the_baselines_do(tmp_path: Path) -> None:
+    study = small(tmp_path, protocol(evaluation={"refit": True}))
+    assert [one.phase for one in study.protocol.algorithms] == ["moments", "train.0", "train", "local", "test"]
+    done = study.run()
+    assert done["train"].digest != done["train.0"].digest
+    kept = done["train"].results
+    for name, value in under(done["train.0"].results, "params").items():
+        assert np.array_equal(kept[f"validated/{name}"], value)
+
+
+def test_a_refit_that_diverges_ends_with_what_validation_judged(tmp_path: Path) -> None:
+    study = small(tmp_path, protocol(evaluation={"refit": True}))
+    lost = Faulty(study.engine, lambda update: update)
+    asked: list[str] = []
+
+    def refuse(update: Update) -> Refusal | Update:
+        return Refusal(update.task, update.site, "release", "too large", "-") if asked and asked[-1] == "train" else update
+
+    def receive(due: float) -> Iterator[Update | Refusal]:
+        yield from (refuse(one) if isinstance(one, Update) else one for one in Faulty.receive(lost, due))
+
+    def send(tasks: Sequence[Task]) -> None:
+        asked.append(tasks[0].phase)
+        Faulty.send(lost, tasks)
+
+    lost.receive, lost.send = receive, send  # type: ignore[method-assign]
+    study.engine = lost
+    done = study.run()
+    assert done["train"].stopped == "quorum"
+    for name, value in under(done["train.0"].results, "params").items():
+        assert np.array_equal(done["train"].results[f"params/{name}"], value)
+
+
+def test_keeping_the_last_round_never_keeps_one_that_diverged(tmp_path: Path) -> None:
+    phases = [PHASES[0], {**PHASES[1], "rounds": 50, "learning_rate": 20.0}]
+    done = small(tmp_path, protocol(phases=phases, stop={"keep": "last"})).run()["train"]
+    assert done.stopped == "quorum" and np.isfinite(done.results["scores"][int(done.results["kept_round"])])
+
+
+def test_names_of_settings_and_phases_cannot_collide() -> None:
+    phases = [PHASES[0], PHASES[1], {**PHASES[1], "name": "train.0"}]
+    with pytest.raises(ProtocolError, match="also the name of a setting"):
+        Protocol.model_validate(plan(phases=phases, evaluation={"tune": {"learning_rate": [0.1, 0.2]}})).complete()
+
+
+def test_a_model_with_parameters_of_the_site_s_own_is_not_sent_whole(tmp_path: Path) -> None:
+    class Headed(Own):
+        def scope(self, name: str) -> str:
+            return "site" if name.startswith("2.") else "shared"
+
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    agreed = Protocol.model_validate(plan()).complete().with_model(Headed(net))
+    with pytest.raises(ProtocolError, match="shall stay at its site"):
+        small(tmp_path, agreed).run()
+
+
+def test_a_site_that_missed_the_local_phase_is_still_judged(tmp_path: Path) -> None:
+    study = small(tmp_path)
+    study.engine = Faulty(study.engine, lambda update: None if update.site == "site1" and asked[-1] == "local" else update)
+    asked: list[str] = []
+    inner = study.engine.send
+
+    def send(tasks: Sequence[Task]) -> None:
+        asked.append(tasks[0].phase)
+        inner(tasks)
+
+    study.engine.send = send  # type: ignore[method-assign]
+    results = study.run()["test"].results
+    assert {(refused.site, refused.phase) for refused in study.refused} == {("site1", "local")}
+    assert results["local/patients"][0] < results["federated/patients"][0]
+    kept = study.places["site1"].site.state.mine()["test"]
+    assert not under(kept, "local") and under(kept, "federated")["patients"][0] > 0
+
+
 def test_a_changed_test_row_changes_no_model(tmp_path: Path) -> None:
     """Nothing that test patients bring may reach a model: not through normalisation, batches, stop rule or choice."""
     digests = []
@@ -148,7 +228,8 @@ def test_a_changed_test_row_changes_no_model(tmp_path: Path) -> None:
             data["s1"].columns["ill"][test] = 1 - data["s1"].columns["ill"][test]
         folder = tmp_path / str(change)
         folder.mkdir()
-        study = small(folder, protocol(evaluation={"tune": {"learning_rate": [0.05, 0.1]}}), data)
+        tune = {"tune": {"learning_rate": [0.05, 0.1]}, "refit": True}
+        study = small(folder, protocol(evaluation=tune, model={"dropout": 0.2}), data)
         done = study.run()
         own = study.places["s1"].site.state.mine()["local"]
         digests.append([done["moments"].digest, done["train"].digest, *(own[name].tobytes() for name in sorted(own))])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.support import protocol, rows
@@ -32,3 +34,27 @@ def test_where_every_setting_diverges_the_start_stands() -> None:
     found = fitted(weight_decay=[100.0], learning_rate=[100.0])
     start = initial_parameters(protocol())
     assert found.passes == 0 and all(np.array_equal(found.parameters[name], start[name]) for name in start)
+
+
+def test_the_stop_rule_is_that_of_federated_training() -> None:
+    agreed = protocol(stop={"target": 0.01})
+    data = rows(1, 100)
+    norm = own_norm(agreed, data)
+    training, validation = (batch_of(agreed, data, norm, role) for role in ("train", "validation"))
+    found = fit(agreed, training, validation, grid(agreed, agreed.phases[1]), initial_parameters(agreed), Stream.public(1))
+    assert found.passes == 0
+
+
+def test_a_setting_s_own_numbers_do_not_depend_on_the_settings_before_it() -> None:
+    """Dropout draws from torch's generator; how long another setting trained must not show."""
+    agreed = protocol(model={"dropout": 0.5})
+    data = rows(1, 100)
+    norm = own_norm(agreed, data)
+    training, validation = (batch_of(agreed, data, norm, role) for role in ("train", "validation"))
+    options = grid(agreed, agreed.phases[1])[0]
+    bad = replace(options, learning_rate=1e-9)
+    start = initial_parameters(agreed)
+    found = [
+        fit(agreed, training, validation, [replace(bad, rounds=rounds), options], start, Stream.public(1)).parameters for rounds in (1, 5)
+    ]
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in start)

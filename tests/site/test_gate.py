@@ -14,6 +14,7 @@ from wardround.site.accept import Work, accept
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.release import release
+from wardround.site.state import SiteState
 from wardround.study.streams import Stream
 from wardround.study.task import NOTHING, Answer, Refusal, RoundClosed, State, Task, Update
 
@@ -85,6 +86,33 @@ def test_another_ask_in_the_same_round_is_refused(study: Small) -> None:
     other = replace(task.body, options={"twice": True})
     refused = accept(site, replace(task, ask=other.digest, body=other))
     assert isinstance(refused, Refusal) and "another ask" in refused.reason
+
+
+def test_the_very_same_task_again_is_answered_without_a_second_entry(study: Small) -> None:
+    task, site = task_for(study), study.places["site0"].site
+    work, answer, proposal = answered(study, task)
+    first = release(site, work, answer, proposal)
+    entries = site.log.head[0]
+    again = accept(site, task)
+    assert again == first and isinstance(again, Update) and again.body == first.body and site.log.head[0] == entries  # type: ignore[union-attr]
+
+
+def test_a_round_that_is_over_is_not_asked_again(study: Small) -> None:
+    site = study.places["site0"].site
+    train = replace(task_for(study), phase="train", round=2)
+    work = accept(site, train)
+    assert isinstance(work, Work)
+    assert isinstance(release(site, work, answered(study, task_for(study))[1], None), Update)
+    refused = accept(site, replace(train, round=1))
+    assert isinstance(refused, Refusal) and "or after it" in refused.reason
+
+
+def test_two_studies_at_one_site_remember_apart(study: Small) -> None:
+    site, other = study.places["site0"].site, protocol(study="other")
+    work, answer, _ = answered(study, task_for(study))
+    release(site, work, answer, {"kept": np.ones(1)})
+    apart = SiteState(study.store.connection, other.digest, site.name, "snapshot")
+    assert site.state.answered("moments") is not None and apart.answered("moments") is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])

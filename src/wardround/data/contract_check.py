@@ -7,6 +7,7 @@ moves nothing of any other row.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ from wardround.study.dataset import ROLES, Dataset
 from wardround.study.findings import nearest
 from wardround.study.protocol import Contract, Protocol
 
-ENOUGH = 30  # test patients; fewer allow no verdict (DESIGN section 5)
+# Test patients in all, and of each class; fewer allow no verdict (DESIGN section 5).
+ENOUGH, OF_A_CLASS = 30, 5
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
         time = _time(there, site, contract, found)
         patient, roles = _patients(frame, there, site, protocol, found)
         _duplicates(list(there.values()), contract, found)
-        _judgeable(columns, patient, roles, contract, found)
+        _judgeable(columns, patient, roles, site, protocol, found)
     parts = {role: int((roles == index).sum()) for index, role in enumerate(ROLES)} if len(roles) else {}
     report = CheckReport(site.name, len(frame), parts, found.listed(), tuple(summaries))
     if report.errors:
@@ -161,22 +163,31 @@ def _duplicates(columns: list[pl.Series], contract: Contract, found: Found) -> N
         found.warn("", sentence, "Look whether they were exported twice.", repeated)
 
 
-def _judgeable(columns: dict[str, np.ndarray], patient: np.ndarray, roles: np.ndarray, contract: Contract, found: Found) -> None:
+def _judgeable(
+    columns: dict[str, np.ndarray], patient: np.ndarray, roles: np.ndarray, site: SiteFile, protocol: Protocol, found: Found
+) -> None:
     """Warn of what the site's patients cannot show."""
     if not len(roles):
         return
     tested, trained = (int((roles == ROLES.index(role)).sum()) for role in ("test", "train"))
     if tested < ENOUGH:
-        sentence = f"Only {shown(tested)} patients are in the test part, and fewer than {ENOUGH} allow no verdict."
+        sentence = f"Fewer than {ENOUGH} patients are in the test part, and that allows no verdict."
         found.warn("", sentence, "The site can train, but its result will read 'cannot say'.", tested)
     if not trained:
         found.warn("", "No patient is in the training part.", "Nothing can be learnt here; the site can only evaluate.", 0)
-    label = columns.get(contract.label)
-    if label is None or label.dtype != np.int32:
+    name = protocol.contract.label
+    label, codes = columns.get(name), protocol.contract.fields[name].codes
+    if label is None or codes is None:
         return
     everyone = np.ones(len(patient), dtype=bool)
     for part, rows in (("the site", everyone), ("its training part", roles[patient] == ROLES.index("train"))):
         if len(np.unique(label[rows & (label >= 0)])) == 1:
-            sentence = f"{contract.label}: all rows of {part} have the same class."
-            found.warn(contract.label, sentence, "The site can train, but its result may read 'cannot say'.")
+            sentence = f"{name}: all rows of {part} have the same class."
+            found.warn(name, sentence, "The site can train, but its result may read 'cannot say'.")
             return
+    test = roles[patient] == ROLES.index("test")
+    rare = [code for number, code in enumerate(codes) if len(np.unique(patient[test & (label == number)])) < OF_A_CLASS]
+    if rare and tested >= ENOUGH:
+        sentence = f"{name}: too few patients of the test part have {', '.join(map(repr, rare))}; a verdict needs {OF_A_CLASS} of each class."
+        wanted = "" if site.split else f", unless it has about {math.ceil(OF_A_CLASS / protocol.evaluation.test)} or more patients of each"
+        found.warn(name, sentence, f"The site can train, but its result will read 'cannot say'{wanted}.")

@@ -83,13 +83,17 @@ def _number(name: str, field: Field, column: pl.Series, site: SiteFile, entry: F
         sentence = f"{name}: {shown(unreadable)} cells of column {column.name!r} hold something else than a number."
         remedy = 'Correct them, or list the texts that mean missing under [source] missing; a decimal comma needs decimal = ",".'
         found.error(name, sentence, remedy, unreadable)
-    factor, offset = _conversion(name, field, site, entry, found)
+    conversion = _conversion(name, field, site, entry, found)
+    if conversion is None:  # nothing can be said of values whose unit is not known
+        return Cells(np.full(len(column), np.nan), ~cells.missing)
+    factor, offset = conversion
     with np.errstate(over="ignore"):
         values = cells.values * factor + offset
     return _within(name, field, Cells(values, cells.unreadable), entry, found)
 
 
-def _conversion(name: str, field: Field, site: SiteFile, entry: FieldMap, found: Found) -> tuple[float, float]:
+def _conversion(name: str, field: Field, site: SiteFile, entry: FieldMap, found: Found) -> tuple[float, float] | None:
+    """Return factor and offset; None, and an error, where the two units have no fixed factor."""
     if entry.factor is not None or entry.offset is not None:
         return 1.0 if entry.factor is None else entry.factor, entry.offset or 0.0
     if entry.unit is None or field.unit is None:
@@ -98,7 +102,7 @@ def _conversion(name: str, field: Field, site: SiteFile, entry: FieldMap, found:
         return conversion(entry.unit, field.unit)
     except ProtocolError as error:
         found.error(name, f"{site.place('map', name, 'unit')}: {error.message}", error.remedy)
-        return 1.0, 0.0
+        return None
 
 
 def _within(name: str, field: Field, cells: Cells, entry: FieldMap, found: Found) -> Cells:

@@ -5,7 +5,7 @@ The report stays at the site until a person shows it to somebody, so its text fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,26 @@ def shown(count: int) -> str:
         ('0', '<10', '10')
     """
     return f"<{SMALL}" if 0 < count < SMALL else str(count)
+
+
+def shown_together(counts: Iterable[int]) -> list[str]:
+    """Return counts whose total is known as they may be shown side by side.
+
+    Where one alone is hidden the total would tell it, so the next smallest is blurred: to what follows from the sum of both, and no more.
+
+    Example:
+        >>> shown_together([116, 50, 8])
+        ['116', '40+', '<10']
+    """
+    known = list(counts)
+    texts = [shown(count) for count in known]
+    hidden = [count for count in known if 0 < count < SMALL]
+    larger = sorted((count, place) for place, count in enumerate(known) if count >= SMALL)
+    if len(hidden) == 1 and larger:
+        count, place = larger[0]
+        least = (hidden[0] + count - (SMALL - 1)) // SMALL * SMALL
+        texts[place] = f"{least}+" if least else f"<{2 * SMALL}"
+    return texts
 
 
 @dataclass(frozen=True)
@@ -89,10 +109,12 @@ class FieldSummary:
 
     def __str__(self) -> str:
         """Return one line, small counts suppressed."""
-        parts = [f"{code}: {shown(count)}" for code, count in (self.codes or {}).items()]
+        codes = self.codes or {}
+        *counts, missing = shown_together([*codes.values(), self.missing])
+        parts = [f"{code}: {count}" for code, count in zip(codes, counts, strict=True)]
         if self.mean is not None and self.sd is not None:
             parts.append(f"mean {self.mean:.3g} {self.unit}, sd {self.sd:.2g}")
-        return f"{self.name}: {', '.join([*parts, f'missing {shown(self.missing)}'])}"
+        return f"{self.name}: {', '.join([*parts, f'missing {missing}'])}"
 
 
 @dataclass(frozen=True)
@@ -132,14 +154,17 @@ class CheckReport:
         return {
             "site": self.site,
             "rows": shown(self.rows),
-            "patients": {role: shown(count) for role, count in self.patients.items()},
+            "patients": self._parts(),
             "findings": [{"level": one.level, "field": one.field, "sentence": one.sentence, "remedy": one.remedy} for one in self.findings],
             "fields": [str(one) for one in self.fields],
         }
 
+    def _parts(self) -> dict[str, str]:
+        return dict(zip(self.patients, shown_together(self.patients.values()), strict=True))
+
     def __str__(self) -> str:
         """Return the report as text, small counts suppressed."""
-        patients = ", ".join(f"{shown(count)} {role}" for role, count in self.patients.items())
+        patients = ", ".join(f"{count} {role}" for role, count in self._parts().items())
         head = f"{self.site}: {shown(self.rows)} rows" + (f"; patients: {patients}" if patients else "")
         found = [f"  {finding.level}: {finding}" for finding in self.findings]
         return "\n".join([head, *found, *(f"  {one}" for one in self.fields)])

@@ -1,24 +1,41 @@
-"""Read the figures of a result: a value with its interval, wherever it stands and whether or not it exists."""
+"""Read the figures of a result: a value with its interval, wherever it stands and whether or not it exists.
+
+What stands on fewer than ten test patients is read as nothing. Differences are read so that a page cannot contradict itself by rounding: the
+difference shown is that of the two values shown, lies within the interval shown, and an interval that clears zero or the margin still does
+so when rounded; where three decimal places are too few for that, all figures of the primary metric get more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
+from wardround.pages.suppress import few_in_all, few_tested
 from wardround.pages.words import number
 
 Result = Mapping[str, Any]
 
+PLACES, MOST_PLACES = 3, 5
+SAME = 1e-9
+
 
 @dataclass(frozen=True)
 class Figure:
-    """Hold a value and the bounds of its interval; each is None where it is not defined."""
+    """Hold a value and the bounds of its interval; each is None where it is not defined.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of its interval.
+        high: upper end.
+        places: decimal places to show.
+    """
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    places: int = PLACES
 
     @property
     def bounded(self) -> bool:
@@ -27,11 +44,11 @@ class Figure:
 
     def interval(self, signed: bool = False) -> str:
         """Return the interval as text, "0.912 to 0.944", or nothing."""
-        return f"{number(self.low, signed=signed)} to {number(self.high, signed=signed)}" if self.bounded else ""
+        return f"{number(self.low, self.places, signed)} to {number(self.high, self.places, signed)}" if self.bounded else ""
 
     def text(self, signed: bool = False) -> str:
         """Return value and interval as one text."""
-        value = number(self.value, signed=signed)
+        value = number(self.value, self.places, signed)
         return f"{value} ({self.interval(signed)})" if self.value is not None and self.bounded else value
 
 
@@ -55,19 +72,76 @@ def primary(result: Result) -> str:
     return str(result.get("primary") or next(iter(everywhere), ""))
 
 
+def better(result: Result, metric: str) -> int:
+    """Return +1 when a larger value of this metric is better, -1 when the result says that a smaller one is."""
+    return -1 if metric in (result.get("lower_is_better") or ()) else 1
+
+
 def level(result: Result, model: str, metric: str, site: str | None = None) -> Figure:
-    """Return a metric of a model, at one site or over all."""
-    return figure(_where(_part(result, "metrics", model), site).get(metric))
+    """Return a metric of a model, at one site or over all; nothing where it stands on fewer than ten test patients."""
+    return replace(_level(result, model, metric, site), places=decimals(result, metric))
 
 
 def difference(result: Result, other: str, metric: str, site: str | None = None) -> Figure:
-    """Return federated minus another model, paired by patient, at one site or over all."""
-    return figure(_where(_part(result, "paired", other), site).get(metric))
+    """Return federated minus another model, paired by patient, at one site or over all; nothing where it stands on fewer than ten."""
+    return _paired(result, other, metric, site).rounded(decimals(result, metric))
 
 
 def models(result: Result) -> tuple[str, ...]:
     """Return the names of the models that the result has metrics of, as they stand there."""
     return tuple(_part(result, "metrics"))
+
+
+def decimals(result: Result, metric: str) -> int:
+    """Return how many decimal places a metric's figures need: three, or up to five for the primary one when its differences are fine."""
+    if metric != primary(result):
+        return PLACES
+    lines = (0.0, -better(result, metric) * (_number(result.get("margin")) or 0.0))
+    compared = _part(result, "paired")
+    pairs = [_paired(result, other, metric, site) for other in compared for site in (None, *_part(compared, other, "sites"))]
+    return next((places for places in range(PLACES, MOST_PLACES) if all(pair.legible(places, lines) for pair in pairs)), MOST_PLACES)
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """Hold a difference beside the two values that it is of."""
+
+    one: float | None
+    other: float | None
+    gap: Figure
+
+    def rounded(self, places: int) -> Figure:
+        """Return the difference of the two values as shown; one that is over other patients than they are stays as it is."""
+        gap = replace(self.gap, places=places)
+        if gap.value is None or self.one is None or self.other is None or abs(gap.value - (self.one - self.other)) > SAME:
+            return gap
+        return replace(gap, value=round(round(self.one, places) - round(self.other, places), places))
+
+    def legible(self, places: int, lines: tuple[float, ...]) -> bool:
+        """Say whether the rounded difference lies within its rounded interval, whose ends stay on the side of each line where they are."""
+        gap, shown = self.gap, self.rounded(places).value
+        if gap.value is None or shown is None or gap.low is None or gap.high is None:
+            return True
+        within = round(gap.low, places) <= shown <= round(gap.high, places) or not gap.low <= gap.value <= gap.high
+        return within and all(_apart(end, line, places) for end in (gap.low, gap.high) for line in lines)
+
+
+def _paired(result: Result, other: str, metric: str, site: str | None) -> _Paired:
+    gap = NOTHING if _few(result, site) else figure(_where(_part(result, "paired", other), site).get(metric))
+    return _Paired(_level(result, "federated", metric, site).value, _level(result, other, metric, site).value, gap)
+
+
+def _level(result: Result, model: str, metric: str, site: str | None) -> Figure:
+    return NOTHING if _few(result, site) else figure(_where(_part(result, "metrics", model), site).get(metric))
+
+
+def _apart(end: float, line: float, places: int) -> bool:
+    return abs(end - line) < SAME or round(end, places) != round(line, places)
+
+
+def _few(result: Result, site: str | None) -> bool:
+    sites = _part(result, "sites")
+    return few_in_all(sites) if site is None else few_tested(_part(sites, site))
 
 
 def _where(model: Mapping[str, Any], site: str | None) -> Mapping[str, Any]:

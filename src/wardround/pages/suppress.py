@@ -1,13 +1,14 @@
 """Hide small counts before they reach a page: no cell under ten, and none that could be worked out from its neighbours.
 
 A result may come from a run that did not suppress; a page always does. What is hidden is "<10"; what would give a hidden count away (the
-last other part of a sum, a share of few patients, a metric over few test patients) is withheld.
+last other part of a sum, a share of few patients, a metric over few test patients) is withheld, or told as the band that the result gives.
 
 Source: primary and complementary cell suppression, Hundepool et al., Handbook on Statistical Disclosure Control, chapter 4.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ LEAST = 10
 HIDDEN = f"<{LEAST}"
 WITHHELD = "withheld"
 PARTS = ("train", "validation", "test")
+BAND = re.compile(r"(\d+)-(\d+)")
 
 
 def small(count: Any) -> bool:
@@ -27,21 +29,24 @@ def small(count: Any) -> bool:
 
 
 def cell(count: Any) -> str:
-    """Return a count as it may be shown.
+    """Return a count, or the band in its place, as it may be shown.
 
     Example:
-        >>> cell(57), cell(9), cell("<10"), cell(0)
-        ('57', '<10', '<10', '0')
+        >>> cell(57), cell(9), cell("<10"), cell(0), cell("10-49").replace(NONE, "-")
+        ('57', '<10', '<10', '0', '10-49')
     """
     if small(count):
         return HIDDEN
+    band = BAND.fullmatch(count) if isinstance(count, str) else None
+    if band:
+        return f"{whole(int(band[1]))}{NONE}{whole(int(band[2]))}"
     return whole(count) if isinstance(count, int) else NONE
 
 
 def patients_of(site: Mapping[str, Any]) -> dict[str, str]:
     """Return how many patients a site has, in all and by part, as they may be shown.
 
-    Where exactly one of total and parts is small, the smallest other part is withheld too, else a subtraction would give it.
+    Where exactly one part is small and no other is a band, the smallest other part is withheld too, else a subtraction would give it.
 
     Example:
         >>> patients_of({"patients": 61, "train": 40, "validation": 8, "test": 13})
@@ -52,7 +57,7 @@ def patients_of(site: Mapping[str, Any]) -> dict[str, str]:
         return {part: text if text in {HIDDEN, NONE} else WITHHELD for part, text in shown.items()}
     hidden = [part for part in PARTS if shown[part] == HIDDEN]
     others = [part for part in PARTS if isinstance(site.get(part), int) and shown[part] != HIDDEN and site[part] > 0]
-    if len(hidden) == 1 and others:
+    if len(hidden) == 1 and others and not any(isinstance(site.get(part), str) and shown[part] != HIDDEN for part in PARTS):
         shown[min(others, key=lambda part: (site[part], part))] = WITHHELD
     return shown
 
@@ -70,6 +75,13 @@ def share_of(site: Mapping[str, Any]) -> str:
 def few_tested(site: Mapping[str, Any]) -> bool:
     """Say whether a site has so few test patients that a metric over them would show single cases."""
     return small(site.get("patients")) or small(site.get("test"))
+
+
+def few_in_all(sites: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Say whether all sites together tested so few patients, or one alone tested any, that a metric over all would show single cases."""
+    tested = [site for site in sites.values() if site.get("test") != 0]
+    counts = [site.get("test") for site in tested]
+    return (len(tested) == 1 and few_tested(tested[0])) or (all(isinstance(count, int) for count in counts) and small(sum(counts)))
 
 
 def patients_in_all(sites: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
