@@ -108,6 +108,7 @@ def small(
     data: Mapping[str, Dataset] | None = None,
     *,
     workers: int = 0,
+    kind: type[InProcess] = InProcess,
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     combiner: Combiner | None = None,
 ) -> Small:
@@ -136,5 +137,5 @@ def small(
         places[name] = Place(site, dataset, place)
     seen: list[events.Event] = []
     book = Book(agreed, store, log, key, {name: place.site.keys.public for name, place in places.items()}, seen.append)
-    engine = wrap(InProcess(agreed, places, workers))
+    engine = wrap(kind(agreed, places, workers))
     return Small(agreed, store, book, places, engine, seen, combiner or Plain())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from wardround.coordinator.store import Store, sentences
 from wardround.data.load import Prepared, prepare
 from wardround.data.site_file import SiteFile, load_site
 from wardround.engines.inprocess import InProcess, Place
-from wardround.outcome import SiteFacts, outcome, released_phase
+from wardround.outcome import WRITTEN, SiteFacts, outcome, released_phase
 from wardround.record import bundle
 from wardround.record.log import Log
 from wardround.record.note import Signer
@@ -28,7 +29,7 @@ from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
 from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes, under
-from wardround.study.canonical import digest
+from wardround.study.canonical import digest, digest_json
 from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.interfaces import Combiner, Model, Rule
 from wardround.study.plugins import find, make
@@ -75,6 +76,7 @@ class SimulatedStudy:
         files = _site_files(sites)
         _enough(protocol, files)
         protocol = _with_own(protocol, aggregator, model)
+        self._same("own", _own_code(aggregator, model), "The own rule or model is another one than this folder was started with.")
         self.initial = self._initial(protocol)
         self.protocol = protocol.changed(initial={"model": arrays_digest(self.initial)})
         self._same("protocol", self.protocol.canonical, "The protocol is another one than this folder was started with.")
@@ -82,6 +84,10 @@ class SimulatedStudy:
         roster = json.dumps({name: one.digest for name, one in sorted(self.prepared.items())}).encode()
         self._same("data", roster, "Sites or their data are others than this folder was started with.")
         self.sources = {file.name: file.source.kind for file in files}
+        for name, one in self.prepared.items():
+            for finding in one.report.findings:
+                if finding.level == "warning":
+                    watch(events.Note(f"{name}: {finding.sentence}"))
 
     def run(self) -> dict[str, Any]:
         """Run what is left to run and return the contents of `result.json`."""
@@ -109,6 +115,10 @@ class SimulatedStudy:
         Raises:
             StoreError: `result.json` is gone or is not the one that was released.
         """
+        missing = [name for name in WRITTEN if name != "model.safetensors" and not (self.folder / name).exists()]
+        if missing:
+            message = f"{self.folder}: this study is finished, and {', '.join(missing)} is gone."
+            raise StoreError(message, f"Put it back from a copy. {ANEW}")
         with sentences():
             text = (self.folder / "result.json").read_bytes()
         if digest(text) != released:
@@ -242,10 +252,10 @@ def _write(path: Path, data: bytes) -> None:
 
 def _site_files(sites: Sequence[str | Path | SiteFile]) -> list[SiteFile]:
     files = [one if isinstance(one, SiteFile) else load_site(Path(one)) for one in sites]
-    names = [file.name for file in files]
-    for name in names:
-        if names.count(name) > 1:
-            raise ProtocolError(f"Two site files have the name {name!r}.", "Give every site its own name.")
+    names = [file.name.casefold() for file in files]
+    for file in files:
+        if names.count(file.name.casefold()) > 1:
+            raise ProtocolError(f"Two site files have the name {file.name!r}.", "Give every site its own name.")
     return files
 
 
@@ -263,3 +273,9 @@ def _with_own(protocol: Protocol, aggregator: Rule | None, model: Model | None) 
     if model is not None:
         protocol = protocol.with_model(model)
     return protocol if aggregator is None else protocol.changed(unregistered=(*protocol.unregistered, "aggregator"))
+
+
+def _own_code(aggregator: Rule | None, model: Model | None) -> bytes:
+    """Return what tells own objects apart as far as that can be seen from outside: class, settings and structure."""
+    parts = [f"{type(one).__module__}.{type(one).__qualname__} {vars(one)!r}" for one in (aggregator, model) if one is not None]
+    return digest_json([re.sub(r" at 0x[0-9a-f]+", "", part) for part in parts]).encode()

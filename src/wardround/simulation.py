@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from wardround.coordinator import events
 from wardround.coordinator.store import Store, sentence, sentences
-from wardround.study.errors import ProtocolError
+from wardround.outcome import WRITTEN
+from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.interfaces import Model, Rule
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.load import read_protocol
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from wardround.data.site_file import SiteFile
 
-STATE, RESULT, MODEL, REPORT = "state.sqlite", "result.json", "model.safetensors", "report.html"
+STATE = "state.sqlite"
+MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def from_module(module: nn.Module) -> Model:
     """
     from wardround.learning.models.own import Own
 
+    if not hasattr(module, "state_dict"):
+        raise ProtocolError("from_module takes a torch.nn.Module.", "Give the module itself, with its parameters.")
     return Own(module)
 
 
@@ -120,9 +124,12 @@ def simulate(
     if not isinstance(study, Study | Protocol):
         study = load_study(study)
     protocol = study.protocol if isinstance(study, Study) else study.complete()
+    if not 0 <= workers <= MOST_WORKERS:
+        raise ProtocolError(f"{workers} worker processes are not possible.", f"Use 0 to {MOST_WORKERS}; more than cores gain nothing.")
     folder = Path(out)
     with sentences():
         folder.mkdir(parents=True, exist_ok=True)
+        _own_folder(folder)
     store = Store(folder / STATE)
     try:
         simulated = SimulatedStudy(protocol, list(sites), folder, store, aggregator, model, workers, watch)
@@ -133,9 +140,17 @@ def simulate(
         store.close()
 
 
+def _own_folder(folder: Path) -> None:
+    """Refuse a folder that holds what a study would write over, without the state that says it is this study's own."""
+    taken = [name for name in (*WRITTEN, "record.new", "record.old", "snapshots") if (folder / name).exists()]
+    if taken and not (folder / STATE).exists():
+        message = f"{folder} holds {', '.join(taken)} and no state of a study that could go on."
+        raise StoreError(message, "Choose an empty folder; what lies there is left as it is.")
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ProtocolError(
             f"{path} cannot be read ({error.strerror}).", "Give the path of a file that exists; 'wardround study new' writes one."

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 import wardround
+from tests.engines.faulty import Diverging
 from tests.support import PHASES, plan, rows
 from wardround.record.verify import verify
 from wardround.study.arrays import Arrays
-from wardround.study.errors import StoreError
+from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -136,6 +138,72 @@ def test_an_own_module_runs_and_is_marked(sites: list[Path], tmp_path: Path) -> 
     result = wardround.simulate(study(), sites, tmp_path, model=wardround.from_module(net))
     assert result.result["unregistered"] == ["model"]
     assert verify(tmp_path).exit_code == 2
+
+
+def test_an_own_object_changed_in_the_same_folder_is_refused(sites: list[Path], tmp_path: Path) -> None:
+    class Scaled(Median):
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+    alone = study(phases=PHASES[:2])
+    wardround.simulate(alone, sites, tmp_path, aggregator=Scaled(1.0))
+    for other in (Scaled(-1.0), Median(), None):
+        with pytest.raises(StoreError, match="another one than this folder"):
+            wardround.simulate(alone, sites, tmp_path, aggregator=other)
+
+
+def test_an_own_module_of_the_wrong_size_is_told_its_inputs(sites: list[Path], tmp_path: Path) -> None:
+    import torch
+
+    for net in (torch.nn.Linear(4, 1), torch.nn.Linear(5, 2)):
+        with pytest.raises(ProtocolError, match="does not turn 5 inputs into 1 outputs") as caught:
+            wardround.simulate(study(), sites, tmp_path / str(net.in_features), model=wardround.from_module(net))
+        assert "a missing" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["record", "result.json", "snapshots"])
+def test_a_folder_with_somebody_else_s_files_is_left_alone(sites: list[Path], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "precious.txt").write_text("precious")
+    with pytest.raises(StoreError, match=name):
+        wardround.simulate(study(), sites, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == [name, "precious.txt"]
+
+
+def test_a_finished_study_without_its_state_is_not_run_over(sites: list[Path], tmp_path: Path) -> None:
+    wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path)
+    before = (tmp_path / "record" / "study" / "entries.jsonl").read_bytes()
+    for path in tmp_path.glob("state.sqlite*"):
+        path.unlink()
+    with pytest.raises(StoreError, match="no state"):
+        wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path)
+    assert (tmp_path / "record" / "study" / "entries.jsonl").read_bytes() == before
+
+
+def test_a_finished_study_that_lost_a_file_says_which(sites: list[Path], tmp_path: Path) -> None:
+    wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path)
+    (tmp_path / "report.html").unlink()
+    with pytest.raises(StoreError, match=r"report\.html is gone"):
+        wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path)
+
+
+def test_training_that_diverges_leaves_a_record_without_a_fault(sites: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wardround.simulated.InProcess", Diverging)
+    phases = [PHASES[0], {**PHASES[1], "rounds": 9}, PHASES[3]]
+    assert wardround.simulate(study(phases=phases), sites, tmp_path).result["stopped"] == "quorum"
+    assert [line.name for line in verify(tmp_path).lines if line.verdict == "FAIL"] == []
+
+
+@pytest.mark.parametrize("workers", [-1, 1_000_000])
+def test_an_impossible_number_of_workers_is_refused(sites: list[Path], tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ProtocolError, match="worker processes"):
+        wardround.simulate(study(), sites, tmp_path, workers=workers)
+
+
+def test_text_that_could_hide_text_from_a_reader_is_refused() -> None:
+    for hidden in ("\x1b[8m", "\u202e", "\x07"):
+        with pytest.raises(ValidationError, match="cannot be printed"):
+            study(question={"purpose": f"Good{hidden} purpose"})
 
 
 def test_a_study_file_is_read_and_run(sites: list[Path], tmp_path: Path) -> None:

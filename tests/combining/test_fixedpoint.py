@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wardround.combining.fixedpoint import OutOfBounds, decode, encode, pack, unpack
+from wardround.combining.fixedpoint import OutOfBounds, decode, encode, pack, share_of, unpack
 from wardround.study.task import Term, finest_step
 
 LIMITS = st.floats(1e-6, 1e9)
@@ -89,3 +89,20 @@ def test_a_body_is_held_against_its_layout() -> None:
     for noise in (b"", b"\xff" * 40, pack(good)[:-1]):
         with pytest.raises(OutOfBounds):
             unpack(layout, noise)
+
+
+def test_a_site_with_few_examples_has_a_small_share_of_the_limit() -> None:
+    """`bounds.update` bounds the change that each site proposes, whatever its size."""
+    layout = (Term.count("examples", (), 1000, 3), Term.sized("update/w", (1,), 1000 * 0.01, 3, per="examples"))
+    for examples, change, fine in ((50, 0.0099, True), (50, 0.011, False), (1000, 0.0099, True), (0, 0.0, True), (0, 0.001, False)):
+        sums = {"examples": np.asarray(examples), "update/w": np.array([max(examples, 1) * change])}
+        share = share_of(layout, layout[1], sums)
+        body = {"examples": encode(layout[0], sums["examples"]), "update/w": np.rint(sums["update/w"] / layout[1].step).astype(np.int32)}
+        if fine:
+            assert np.array_equal(encode(layout[1], sums["update/w"], share), body["update/w"])
+            unpack(layout, pack(body))
+        else:
+            with pytest.raises(OutOfBounds):
+                encode(layout[1], sums["update/w"], share)
+            with pytest.raises(OutOfBounds):
+                unpack(layout, pack(body))

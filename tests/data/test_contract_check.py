@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.data.hospital import Rows, protocol, rows
 from wardround.data.contract_check import Checked, check
-from wardround.data.report import DataFinding, shown
+from wardround.data.report import CheckReport, DataFinding, shown, shown_together
 from wardround.data.site_file import FieldMap, SiteFile, Split
 from wardround.study.dataset import ROLES
 from wardround.study.protocol import Protocol
@@ -127,9 +129,20 @@ def test_a_wrong_unit_is_suspected(outside: str, wrong: float) -> None:
 
 
 def test_a_unit_without_fixed_factor_is_refused() -> None:
-    found = one(checked(rows(), {"chol": {"unit": "mmol/L"}}), "error", "chol")
+    result = checked(rows(), {"chol": {"unit": "mmol/L"}})
+    found = one(result, "error", "chol")
     assert "depends on the substance" in found.sentence
     assert "factor =" in found.remedy
+    assert next(field for field in result.report.fields if field.name == "chol").mean is None
+
+
+@pytest.mark.parametrize("missing", ["mean", "refuse"])
+def test_where_the_unit_is_not_known_nothing_more_is_said_of_the_values(missing: str) -> None:
+    columns = put(rows(), "chol", "5.2", *range(300))
+    agreed = protocol(fields={"chol": {"type": "number", "unit": "mg/dL", "range": [50, 700], "missing": missing}})
+    assert "outside" in one(checked(columns, agreed=agreed), "error", "chol").sentence
+    assert "depends on the substance" in one(checked(columns, {"chol": {"unit": "mmol/L"}}, agreed=agreed), "error", "chol").sentence
+    assert checked(columns, {"chol": {"unit": "mmol/L", "factor": 38.67}}, agreed=agreed).report.errors == ()
 
 
 def test_an_unknown_code_is_counted_and_the_known_ones_are_listed() -> None:
@@ -202,7 +215,24 @@ def test_few_test_patients_are_warned() -> None:
     found = one(checked(rows(60)), "warning")
     assert found.count is not None
     assert found.count < 30
+    assert str(found.count) not in found.sentence
     assert "cannot say" in found.remedy
+
+
+def test_a_class_that_the_test_part_can_hardly_hold_is_warned() -> None:
+    columns = rows()
+    plain = checked(columns).dataset
+    assert plain is not None
+    test, train = np.flatnonzero(plain.role == ROLES.index("test")), np.flatnonzero(plain.role == ROLES.index("train"))
+    columns["ill"] = ["0"] * 300
+    put(put(columns, "ill", "1", *train[:20]), "ill", "1", *test[:5])
+    assert checked(columns).report.findings == ()
+    put(columns, "ill", "0", test[0])
+    found = one(checked(columns), "warning", "ill")
+    assert "too few patients of the test part have '1'" in found.sentence
+    assert "'cannot say'; that takes about 25 of each class" in found.remedy
+    own = {**columns, "set": ["C" if row in test else "A" for row in range(300)]}
+    assert "about" not in one(checked(own, split=Split(column="set", train=("A",), test=("C",))), "warning", "ill").remedy
 
 
 def test_a_site_without_training_patients_is_warned() -> None:
@@ -295,6 +325,34 @@ def test_small_counts_are_suppressed_in_words_and_kept_in_numbers() -> None:
     assert chol.missing == 3
     assert str(chol).endswith("missing <10")
     assert "mean" in str(chol)
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=4), st.integers(1, 9))
+def test_what_is_hidden_cannot_be_told_from_the_total(counts: list[int], other: int) -> None:
+    hidden = [place for place, count in enumerate(counts) if 0 < count < 10]
+    larger = [place for place, count in enumerate(counts) if count >= 10]
+    texts = shown_together(counts)
+    assert all(texts[place] == "<10" for place in hidden)
+    if len(hidden) != 1 or not larger:
+        assert texts == [shown(count) for count in counts]
+        return
+    place, swapped = larger[0], [*counts]
+    swapped[hidden[0]], swapped[place] = other, counts[place] + counts[hidden[0]] - other
+    if swapped[place] >= 10:
+        assert shown_together(swapped) == texts  # any other hidden count would look the same
+    assert texts[place] == "<20" or int(texts[place].removesuffix("+")) <= counts[place]
+
+
+def test_a_report_does_not_tell_a_hidden_part_by_the_total() -> None:
+    report = CheckReport("north", 174, {"train": 116, "validation": 50, "test": 8})
+    assert str(report) == "north: 174 rows; patients: 110+ train, 50 validation, <10 test"
+    assert report.describe()["patients"] == {"train": "110+", "validation": "50", "test": "<10"}
+    agreed = protocol(fields={"sex": {"type": "code", "codes": ["female", "male"], "missing": "mean"}})
+    sex = next(field for field in checked(put(rows(), "sex", None, 0, 1, 2), agreed=agreed).report.fields if field.name == "sex")
+    assert sex.codes is not None
+    female, male, missing = shown_together([*sex.codes.values(), 3])
+    assert str(sex) == f"sex: female: {female}, male: {male}, missing {missing}"
+    assert female.endswith("+")
 
 
 def test_few_values_have_no_mean() -> None:

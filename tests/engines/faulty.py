@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from wardround.combining.fixedpoint import pack
+from wardround.engines.inprocess import InProcess
 from wardround.record.commitment import commit
 from wardround.record.envelope import UPDATE, sign
+from wardround.site.accept import Work
 from wardround.study.arrays import from_bytes
-from wardround.study.interfaces import Engine
+from wardround.study.interfaces import Engine, Reply
 from wardround.study.task import Refusal, Task, Update
 
 Change = Callable[[Update], Update | None]
@@ -55,3 +57,13 @@ def forge(site: str, arrays: Callable[[dict[str, np.ndarray]], dict[str, np.ndar
         return replace(forged, signature=sign(key, UPDATE, forged.signed_part()))  # type: ignore[arg-type]
 
     return change
+
+
+class Diverging(InProcess):
+    """Let no site answer the phase "train" (or its settings) from round 3 on, as when every model gives nonsense."""
+
+    def _here(self, work: Sequence[Work]) -> Iterator[tuple[int, Reply]]:
+        if work[0].task.phase.startswith("train") and work[0].task.round >= 3:
+            yield from ((number, Refusal("", one.task.site, "answer", "scores are not finite", "-")) for number, one in enumerate(work))
+        else:
+            yield from super()._here(work)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engines.faulty import Faulty
+from tests.engines.faulty import Diverging, Faulty
 from tests.support import PHASES, plan, protocol, rows, small
 from wardround.learning import server
 from wardround.learning.algorithms.fedavg import FedAvg
@@ -112,10 +112,11 @@ def test_training_stops_by_patience_and_keeps_the_best_round(tmp_path: Path) -> 
 
 
 def test_training_that_diverges_ends_with_the_best_round_before(tmp_path: Path) -> None:
-    study = small(tmp_path, protocol(phases=[PHASES[0], {**PHASES[1], "rounds": 50, "learning_rate": 20.0}]))
+    study = small(tmp_path, protocol(phases=[PHASES[0], {**PHASES[1], "rounds": 9}]), kind=Diverging)
     done = study.run()["train"]
-    assert done.stopped == "quorum" and {refused.where for refused in study.refused} == {"release"}
-    assert all(np.all(np.isfinite(value)) for value in done.results.values() if value.dtype == np.float32)
+    assert (done.stopped, done.round, int(done.results["trained_rounds"])) == ("quorum", 3, 3)
+    assert int(done.results["kept_round"]) == np.nanargmax(done.results["scores"]) < 3
+    assert {refused.where for refused in study.refused} == {"answer"}
 
 
 def test_a_setting_that_diverges_at_once_is_a_bad_setting_not_the_end(tmp_path: Path) -> None:
@@ -175,9 +176,9 @@ def test_a_refit_that_diverges_ends_with_what_validation_judged(tmp_path: Path) 
 
 
 def test_keeping_the_last_round_never_keeps_one_that_diverged(tmp_path: Path) -> None:
-    phases = [PHASES[0], {**PHASES[1], "rounds": 50, "learning_rate": 20.0}]
-    done = small(tmp_path, protocol(phases=phases, stop={"keep": "last"})).run()["train"]
-    assert done.stopped == "quorum" and np.isfinite(done.results["scores"][int(done.results["kept_round"])])
+    agreed = protocol(phases=[PHASES[0], {**PHASES[1], "rounds": 9}], stop={"keep": "last"})
+    done = small(tmp_path, agreed, kind=Diverging).run()["train"]
+    assert done.stopped == "quorum" and int(done.results["kept_round"]) == 2
 
 
 def test_names_of_settings_and_phases_cannot_collide() -> None:

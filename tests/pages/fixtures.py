@@ -39,11 +39,14 @@ def study(sites: dict[str, tuple[Any, float, float, str]], title: str, rounds: i
                     "phase": f"train.{candidate}",
                     "round": round_,
                     "auroc": score,
+                    "kept": False,
                     "bytes_up": 5200 * len(sites),
                     "bytes_down": 900,
                     "seconds": 0.1,
                 }
             )
+    for phase in ("train.0", "train.1", "train.2"):
+        max((row for row in history if row["phase"] == phase), key=lambda row: row["auroc"])["kept"] = True
     history.append({"phase": "evaluate", "round": 0, "bytes_up": 410_000 * len(sites), "bytes_down": 900, "seconds": 0.4})
     return {
         "study": "breast-cytology",
@@ -53,6 +56,8 @@ def study(sites: dict[str, tuple[Any, float, float, str]], title: str, rounds: i
         "primary": "auroc",
         "margin": 0.02,
         "unit": "patient",
+        "warnings": [],
+        "lower_is_better": sorted(LOWER),
         "protocol_digest": DIGEST,
         "sites": {name: about_site(patients) for name, (patients, _, _, _) in sites.items()},
         "rounds": rounds,
@@ -74,7 +79,7 @@ def study(sites: dict[str, tuple[Any, float, float, str]], title: str, rounds: i
             "best_single": {"all": {"auroc": cell(0.041, 0.014)}, "sites": {}},
         },
         "verdicts": {name: verdict for name, (_, _, _, verdict) in sites.items()},
-        "verdict_notes": {name: note(verdict) for name, (_, _, _, verdict) in sites.items()},
+        "verdict_notes": {name: note(verdict, patients) for name, (patients, _, _, verdict) in sites.items()},
         "history": history,
         "refusals": [],
         "chosen": {"learning_rate": 0.1, "local_epochs": 2},
@@ -106,13 +111,16 @@ def about_site(patients: Any) -> dict[str, Any]:
     return {"patients": patients, "examples": patients, **parts, "positive_share": 0.37, "snapshot_bytes": patients * 250}
 
 
-def note(verdict: str) -> str:
-    return {
-        "gains": "better than the site's own model, after Holm's correction",
-        "no_worse": "no worse than the margin, after Holm's correction",
-        "loses": "worse than the site's own model, after Holm's correction",
-        "cannot_say": "too few test patients to say: fewer than 30, or fewer than 5 of a class",
+def note(verdict: str, patients: Any) -> str:
+    if verdict == "cannot_say":
+        few = not isinstance(patients, int) or patients < 120
+        return "too few test patients to say: fewer than 30, or fewer than 5 of a class" if few else "the evidence does not settle it"
+    claim = {
+        "gains": "better than the site's own model",
+        "no_worse": "worse by no more than the margin",
+        "loses": "worse than the site's own model",
     }[verdict]
+    return f"{claim}: one-sided p = 0.004 after Holm's correction over 4 sites"
 
 
 def five_sites() -> dict[str, Any]:
@@ -164,6 +172,41 @@ def one_site() -> dict[str, Any]:
     return result
 
 
+def no_better_than_guessing() -> dict[str, Any]:
+    """Return two sites without patient ids whose model learnt nothing, and of whose parts one is given as a band."""
+    sites: dict[str, tuple[Any, float, float, str]] = {"north": (61, 0.002, 0.11, "cannot_say"), "south": (240, -0.004, 0.06, "cannot_say")}
+    result = study(sites, "Anything to learn here?", rounds=3)
+    result["sites"]["north"].update({"train": 40, "validation": "<10", "test": "10-49"})
+    result["unit"] = result["privacy"]["unit"] = "image"
+    result["warnings"] = [
+        "The federated model is not shown to be better than guessing: by guessing, auroc would be 0.500 on these test rows."
+    ]
+    return result
+
+
+def several_rows() -> dict[str, Any]:
+    """Return two sites whose patients have three rows each."""
+    result = study({"north": (120, 0.02, 0.01, "gains"), "south": (240, 0.01, 0.03, "no_worse")}, "Hourly rows of two wards", rounds=5)
+    for site in result["sites"].values():
+        site["examples"] = 3 * site["patients"]
+    return result
+
+
+def trained_only() -> dict[str, Any]:
+    """Return a study of training phases alone: a model, but no test, so no metrics and no verdicts."""
+    result = five_sites()
+    result["history"] = [row for row in result["history"] if row["phase"] != "evaluate"]
+    return {**result, "metrics": {}, "paired": {}, "verdicts": {}, "verdict_notes": {}}
+
+
+def counted_only() -> dict[str, Any]:
+    """Return a study of statistics alone: no model, no primary metric."""
+    result = trained_only()
+    del result["primary"]
+    history = [row for row in result["history"] if row["phase"] == "moments"]
+    return {**result, "history": history, "rounds": 0, "stopped": "rounds", "model": None, "model_digest": None, "chosen": {}}
+
+
 def bare() -> dict[str, Any]:
     """Return the least that a result may hold: no verdicts, no metrics with a value, no history."""
     nothing = {"auroc": {"value": None, "low": None, "high": None}}
@@ -212,6 +255,11 @@ def write_folder(folder: Path, result: dict[str, Any]) -> Path:
                 coordinator.append({"v": 1, "t": "refusal", "attempt": 0, **absent[row["phase"], row["round"], site]})
             else:
                 log.append({"v": 1, "t": "egress", **where, "kind": "sums", "bytes": row["bytes_up"] // len(logs)})
+        coordinator.append({"v": 1, "t": "round_close", **where})
+        if row is [one for one in result["history"] if one["phase"] == row["phase"]][-1]:
+            coordinator.append({"v": 1, "t": "phase_done", "phase": row["phase"]})
+            if row["phase"] == "train.2":  # the choice among the settings that were tried, which asks nobody
+                coordinator.append({"v": 1, "t": "phase_done", "phase": "train"})
     if "Dresden" in logs:
         coordinator.append(
             {"v": 1, "t": "refusal", "site": "Dresden", "phase": "train.1", "round": 7, "attempt": 0, "where": "admit", **NAN}

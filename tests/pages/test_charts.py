@@ -38,6 +38,14 @@ def test_where_less_is_better_the_band_is_still_left_of_zero() -> None:
     assert (band.get("x"), band.get("width")) == ("40.00%", "10.00%")
 
 
+@pytest.mark.parametrize("across", [Scale(-0.1, 0.1), Scale(0.1, -0.1), Scale(0.0, 0.7)])
+def test_tick_labels_stand_at_their_lines_also_at_the_edges(across: Scale) -> None:
+    labels = [one for one in tree(charts.axis(across)).iter() if one.tag == "text"]
+    lines = [one.get("x1") for one in tree(charts.interval_row(across, Figure(), "all", "")).iter() if one.get("class") == "grid"]
+    assert [one.get("x") for one in labels] == lines
+    assert {one.get("text-anchor") for one in labels} == {"middle"}
+
+
 def test_a_long_interval_is_cut_with_an_arrow_at_its_end() -> None:
     svg = charts.interval_row(ACROSS, Figure(0.0, -0.05, 0.9), "cannot_say", "", margin=-0.02)
     assert places(svg, "arrow") == [100.0] and places(svg, "whisker") == [25.0]

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.pages.fixtures import five_sites
-from wardround.pages.curve import learning, picture, says
+from wardround.pages.curve import kept, learning, picture, says
 
 
 def history(**phases: list[float | None]) -> dict[str, Any]:
@@ -45,13 +45,20 @@ def test_what_the_result_says_was_kept_comes_first() -> None:
 
 def test_the_smallest_where_less_is_better() -> None:
     rows = [{"phase": "train", "round": round_, "brier": value} for round_, value in enumerate([0.2, 0.1, 0.15])]
-    found = learning({"primary": "brier", "history": rows}, {})
+    found = learning({"primary": "brier", "lower_is_better": ["brier"], "history": rows}, {})
     assert found is not None and found.kept == (1, 0.1)
 
 
 def test_a_single_evaluation_is_no_curve_beside_training() -> None:
     found = learning(history(train=[0.5, 0.6], evaluate=[0.9]), {})
     assert found is not None and found.curve.phase == "train"
+
+
+def test_the_kept_round_is_said_in_a_few_words() -> None:
+    found = learning(history(train=[0.5, 0.7, 0.6]), {})
+    assert kept(found, refit=False) == "round 1 kept" and kept(None, refit=False) == ""
+    assert kept(found, refit=True) == "as validation chose, then trained anew"
+    assert kept(learning(history(train=[0.7, 0.5]), {}), refit=True) == "initial model kept"
 
 
 @pytest.mark.parametrize("values", [[], [None, None]])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.pages.fixtures import bare, five_sites, forty_sites, one_site
+from tests.pages.fixtures import bare, five_sites, forty_sites, one_site, several_rows
 from wardround.pages.headline import headline
 
 
@@ -22,7 +22,7 @@ def with_verdicts(*verdicts: str, **more: Any) -> dict[str, Any]:
 def test_names_who_gains_who_loses_and_who_cannot_say() -> None:
     assert plain(five_sites()) == (
         "Two of five sites gain from the federated model (Aachen and Charleroi), one does no worse (Basel), one loses (Dresden) and one "
-        "has too few patients to say (Eindhoven); over all test patients its AUROC is 0.022 higher than that of the sites' own models "
+        "cannot say (Eindhoven); over all test patients its AUROC is 0.022 higher than that of the sites' own models "
         "(95 % interval 0.011 to 0.034)."
     )
 
@@ -30,7 +30,7 @@ def test_names_who_gains_who_loses_and_who_cannot_say() -> None:
 def test_many_sites_are_counted_and_the_losers_still_named() -> None:
     sentence = plain(forty_sites())
     assert sentence.startswith(
-        "On synthetic data 18 of 40 sites gain from the federated model, 11 do no worse, 1 loses (hospital-26) and 10 have"
+        "On synthetic data 18 of 40 sites gain from the federated model, 11 do no worse, 1 loses (hospital-26) and 10 cannot say; over"
     )
 
 
@@ -38,16 +38,18 @@ def test_many_sites_are_counted_and_the_losers_still_named() -> None:
     ("verdicts", "start"),
     [
         (("gains",) * 3, "All three sites gain from the federated model."),
-        (("cannot_say",) * 3, "None of the three sites has enough patients to say whether it gains from the federated model."),
+        (("gains",) * 2, "Both sites gain from the federated model."),
+        (("cannot_say",) * 3, "For none of the three sites is there enough evidence to say whether it gains from the federated model."),
+        (("cannot_say",) * 2, "For neither of the two sites is there enough evidence to say whether it gains from the federated model."),
         (("no_worse", "no_worse"), "None of two sites gains from the federated model, two do no worse (site-a and site-b) and none loses."),
         (
             ("gains", "cannot_say"),
-            "One of two sites gains from the federated model (site-a), none loses and one has too few patients to say (site-b).",
+            "One of two sites gains from the federated model (site-a), none loses and one cannot say (site-b).",
         ),
         (("loses",), "The one site, site-a, loses with the federated model."),
         (
             ("made_up", "gains"),
-            "One of two sites gains from the federated model (site-b), none loses and one has too few patients to say (site-a).",
+            "One of two sites gains from the federated model (site-b), none loses and one cannot say (site-a).",
         ),
     ],
 )
@@ -70,7 +72,11 @@ def test_a_loss_is_said_as_one() -> None:
 
 def test_a_metric_of_which_less_is_better_says_so() -> None:
     result = with_verdicts(
-        "gains", "gains", primary="brier", paired={"local": {"all": {"brier": {"value": -0.05, "low": -0.08, "high": -0.02}}}}
+        "gains",
+        "gains",
+        primary="brier",
+        lower_is_better=["brier"],
+        paired={"local": {"all": {"brier": {"value": -0.05, "low": -0.08, "high": -0.02}}}},
     )
     assert "its Brier score is 0.050 lower (which is better) than that of" in plain(result)
 
@@ -92,7 +98,27 @@ def test_without_verdicts_the_model_is_named() -> None:
     assert "over all test patients the federated model's AUROC is 0.022 higher" in plain(result)
 
 
-def test_images_are_not_called_patients() -> None:
+def test_rows_without_patients_are_not_called_patients() -> None:
     result = five_sites()
     result["unit"] = "image"
-    assert "patients" not in plain(result) and "over all test images" in plain(result)
+    assert "patients" not in plain(result) and "over all test examples" in plain(result)
+
+
+def test_rows_are_not_called_patients() -> None:
+    assert "over all rows of the 90 test patients its AUROC is 0.022 higher" in plain(several_rows())
+
+
+def test_the_difference_is_that_of_the_two_figures_on_the_page() -> None:
+    result = with_verdicts(
+        "gains",
+        "gains",
+        primary="auroc",
+        metrics={"federated": {"all": {"auroc": {"value": 0.9154}}}, "local": {"all": {"auroc": {"value": 0.9056}}}},
+        paired={"local": {"all": {"auroc": {"value": 0.9154 - 0.9056, "low": 0.002, "high": 0.017}}}},
+    )
+    assert "its AUROC is 0.009 higher" in plain(result)
+
+
+def test_equal_to_the_last_decimal_is_said_so() -> None:
+    result = with_verdicts("no_worse", primary="auroc", paired={"local": {"all": {"auroc": {"value": 0.0001, "low": -0.01, "high": 0.01}}}})
+    assert "equals that of the sites' own models to three decimals" in plain(result)

@@ -9,12 +9,34 @@ from typing import Any
 
 import pytest
 
-from tests.pages.fixtures import DIGEST, PROTOCOL, bare, five_sites, forty_sites, one_site, write_folder
+from tests.pages.fixtures import (
+    DIGEST,
+    PROTOCOL,
+    bare,
+    counted_only,
+    five_sites,
+    forty_sites,
+    no_better_than_guessing,
+    one_site,
+    several_rows,
+    trained_only,
+    write_folder,
+)
 from wardround.pages.headline import headline
 from wardround.pages.report import render, write_report
 from wardround.study.errors import StoreError
 
-RESULTS: list[Callable[[], dict[str, Any]]] = [five_sites, forty_sites, one_site, bare, dict]
+RESULTS: list[Callable[[], dict[str, Any]]] = [
+    five_sites,
+    forty_sites,
+    one_site,
+    no_better_than_guessing,
+    several_rows,
+    trained_only,
+    counted_only,
+    bare,
+    dict,
+]
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -50,7 +72,8 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return re.sub(r"[ \n\t\xa0]+", " ", " ".join(self.words)).replace("\N{MINUS SIGN}", "-")
+        joined = " ".join(self.words).replace("\N{MINUS SIGN}", "-").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+        return re.sub(r"[ \n\t\xa0]+", " ", joined)
 
 
 @pytest.mark.parametrize("result", RESULTS)
@@ -94,6 +117,94 @@ def test_the_answer_comes_first() -> None:
     assert headline(five_sites()).split("; ")[0].replace("\xa0", " ") in page.text
 
 
+def test_warnings_stand_right_under_the_answer_in_words_and_shape() -> None:
+    result = no_better_than_guessing()
+    text = render(result, None, {})
+    under = text[text.index('class="headline"') : text.index('class="facts"')]
+    (warning,) = re.findall(r'<p class="warning" role="note">(.*?)</p>', under, re.S)
+    assert "<svg" in warning and "<b>Warning.</b>" in warning and result["warnings"][0] in warning
+    assert under.index(result["warnings"][0]) < under.index('class="purpose"')
+    assert 'class="warning"' not in render(five_sites(), None, {})
+
+
+def test_the_top_row_says_what_does_not_protect_the_patients() -> None:
+    text = render(five_sites(), None, {})
+    top = text[text.index("<header>") : text.index("</header>")]
+    for badge in ("No differential privacy", "Plain sums"):
+        assert f'<a href="#privacy">{badge}</a>' in top
+    result = five_sites()
+    result["privacy"] = {"unit": "patient", "epsilon": 3.0, "delta": 1e-5, "secure_sum": True}
+    text = render(result, None, {})
+    assert "Differential privacy, epsilon 3" in text and "Secure sums" in text and "Plain sums" not in text
+
+
+def test_the_note_and_not_the_legend_says_why_a_site_cannot_say() -> None:
+    text = Page(render(forty_sites(), None, {})).text
+    assert "not enough evidence" in text and "too few patients to say" not in text
+    assert "The evidence does not settle it." in text and "Too few test patients to say: fewer than 30" in text
+
+
+def test_rows_are_told_from_patients() -> None:
+    text = Page(render(several_rows(), None, {})).text
+    assert "over all rows of the 90 test patients" in text and "over all test patients" not in text
+    assert re.search(r"Patients\s+360\s+1\N{NARROW NO-BREAK SPACE}080 rows", text) and "keep a patient's rows together" in text
+    assert "Examples (rows)" in text
+
+
+def test_examples_are_counted_once_where_nobody_knows_the_patients() -> None:
+    text = Page(render(no_better_than_guessing(), None, {})).text
+    assert "Examples (rows)" not in text and "All examples" in text and "10\N{EN DASH}49" in text
+
+
+def test_the_tile_says_how_many_rounds_and_which_was_kept() -> None:
+    result = five_sites()
+    for row in result["history"]:
+        row["kept"] = (row["phase"], row["round"]) == ("train.1", 17)
+    best = Page(render(result, None, {})).text
+    assert re.search(r"Training rounds\s+24\s+round 17 kept, no further improvement", best)
+    assert re.search(r"24\s+as validation chose, then trained anew", Page(render(result, None, {"evaluation": {"refit": True}})).text)
+    assert re.search(r"Training rounds\s+0\s+no training", Page(render(counted_only(), None, {})).text)
+
+
+def test_metrics_are_explained() -> None:
+    text = Page(render(five_sites(), None, {})).text
+    assert re.search(r"Brier score\s+↓[\s0-9.to]+Mean squared error of the probability; 0 is perfect\.", text)
+    assert "The models' figures are AUROC (chance that a positive case scores above a negative one;" in text
+    result = {**five_sites(), "question": "multiclass"}
+    assert "Each class is set against the rest" in Page(render(result, None, {})).text and "Each class" not in text
+
+
+def test_the_test_behind_the_verdicts_is_said_once() -> None:
+    text = Page(render(five_sites(), None, {})).text
+    assert text.count("one-sided tests at 2.5 % on its bootstrap standard deviation, with Holm's correction over the sites") == 1
+    assert "The interval shown must exclude the line as well" in text
+    assert "one-sided tests" not in Page(render(trained_only(), None, {})).text
+
+
+def test_plain_sums_are_said_to_show_single_patients_at_small_sites(tmp_path: Path) -> None:
+    result = five_sites()
+    honest = "one bin can hold a single patient's score and label"
+    assert honest in Page(write_report(write_folder(tmp_path, result)).read_text()).text
+    result["privacy"]["secure_sum"] = True
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert honest not in Page(write_report(tmp_path).read_text()).text
+
+
+def test_what_the_verifier_says_today_is_said_beforehand() -> None:
+    text = Page(render(five_sites(), None, {})).text
+    assert "ends with the verdict INCOMPLETE and exit code 2" in text and "no witness has cosigned" in text
+
+
+def test_shown_differences_are_those_of_the_shown_values() -> None:
+    result = five_sites()
+    local = result["metrics"]["local"]["sites"]["Basel"]["auroc"]
+    result["metrics"]["federated"]["sites"]["Basel"]["auroc"] = {"value": 0.9154, "low": 0.9, "high": 0.93}
+    local.update(value=0.9056)
+    result["paired"]["local"]["sites"]["Basel"]["auroc"] = {"value": 0.9154 - 0.9056, "low": -0.002, "high": 0.017}
+    text = render(result, None, {})
+    assert text.count("+0.009 (\N{MINUS SIGN}0.002 to +0.017)") == 3 and "+0.010 (" not in text  # in both tables and in the picture's title
+
+
 def test_the_whole_folder_makes_the_same_bytes_twice(tmp_path: Path) -> None:
     first = write_report(write_folder(tmp_path, five_sites()))
     assert first == tmp_path / "report.html"
@@ -111,7 +222,7 @@ def test_the_release_that_names_the_page_does_not_change_the_page(tmp_path: Path
 
 def test_the_page_says_what_left_and_how_to_check(tmp_path: Path) -> None:
     page = Page(write_report(write_folder(tmp_path, five_sites())).read_text())
-    assert "5 sites sent 385 messages, 4.0 MB in all, in 77 rounds of 5 phases." in page.text
+    assert "5 sites sent 385 messages, 4.0 MB in all, over 77 rounds in 6 phases." in page.text
     assert "the coordinator did not admit the answer. A value in update/layer.weight is not finite." in re.sub(" +", " ", page.text)
     assert "wardround verify ." in page.text and DIGEST.removeprefix("sha256:") in page.text and "EK 2026/117" in page.text
 
@@ -119,7 +230,7 @@ def test_the_page_says_what_left_and_how_to_check(tmp_path: Path) -> None:
 def test_synthetic_data_is_called_so_beside_every_figure(tmp_path: Path) -> None:
     text = write_report(write_folder(tmp_path, forty_sites())).read_text()
     for row in re.findall(r"<tr[^>]*><th[^>]*scope=\"row\">.*?</th>", text, re.S):
-        assert "synthetic" in row or re.search(r">(moments|train\.\d|evaluate|hospital-12)</th>", row)
+        assert "synthetic" in row or re.search(r">(moments|train(\.\d)?|evaluate|hospital-12)</th>", row)
     for caption in re.findall(r"<caption>.*?</caption>", text, re.S):
         assert "synthetic" in caption or "did not happen" in caption
     assert "synthetic" not in render(five_sites(), None, {})
@@ -167,7 +278,7 @@ def test_own_code_and_images_are_marked() -> None:
     result = five_sites()
     result["unregistered"], result["unit"] = ["aggregator"], "image"
     text = Page(render(result, None, {})).text
-    assert "Unregistered code: aggregator" in text and "image-level" in text and "test images" in text
+    assert "Unregistered code: aggregator" in text and "image-level" in text and "test examples" in text
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardround.pages.suppress import PARTS, cell, few_tested, patients_in_all, patients_of, share_of, small
+from wardround.pages.suppress import PARTS, cell, few_in_all, few_tested, patients_in_all, patients_of, share_of, small
 
 COUNTS = st.integers(0, 60)
 
@@ -29,9 +29,17 @@ def test_a_share_never_tells_of_fewer_than_ten_of_a_class(examples: int, share: 
     assert shown == "withheld" or min(positives, examples - positives) >= 10
 
 
-@pytest.mark.parametrize(("count", "shown"), [(10, "10"), (9, "<10"), (1, "<10"), (0, "0"), ("<10", "<10"), (None, "\N{EN DASH}")])
+@pytest.mark.parametrize(
+    ("count", "shown"), [(10, "10"), (9, "<10"), (1, "<10"), (0, "0"), ("<10", "<10"), (None, "\N{EN DASH}"), ("ten", "\N{EN DASH}")]
+)
 def test_cells(count: Any, shown: str) -> None:
     assert cell(count) == shown
+
+
+def test_a_band_is_shown_and_spares_the_other_parts() -> None:
+    shown = patients_of({"patients": 61, "train": 40, "validation": "<10", "test": "10-49"})
+    assert shown == {"patients": "61", "train": "40", "validation": "<10", "test": "10\N{EN DASH}49"}
+    assert cell("1000-1999") == "1\N{NARROW NO-BREAK SPACE}000\N{EN DASH}1\N{NARROW NO-BREAK SPACE}999"
 
 
 def test_a_hidden_total_hides_its_parts() -> None:
@@ -42,6 +50,14 @@ def test_a_hidden_total_hides_its_parts() -> None:
 def test_few_test_patients_are_few_whatever_the_site_has() -> None:
     assert few_tested({"patients": 40, "test": 9}) and few_tested({"patients": "<10"}) and not few_tested({"patients": 40, "test": 10})
     assert not small(True is False)
+
+
+@pytest.mark.parametrize(
+    ("tests", "few"),
+    [(["<10"], True), (["<10", 0], True), ([4, 5], True), (["<10", "<10"], False), ([4, 6], False), (["10-49"], False), ([], False)],
+)
+def test_all_sites_together_may_be_too_few_as_well(tests: list[Any], few: bool) -> None:
+    assert few_in_all({str(index): {"patients": 60, "test": test} for index, test in enumerate(tests)}) is few
 
 
 def test_the_total_leaves_small_sites_out_and_says_so() -> None:

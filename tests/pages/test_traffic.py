@@ -6,23 +6,29 @@ from typing import Any
 import pytest
 
 from tests.pages.fixtures import PROTOCOL, five_sites, forty_sites, write_folder
+from tests.record.player import Player
 from wardround.pages.left import left
-from wardround.pages.traffic import RecordView, by_phase, by_site, in_all, missed, read_record
+from wardround.pages.traffic import RecordView, by_phase, by_site, in_all, missed, read_record, walked
+from wardround.record.verify import verify
 from wardround.study.errors import StoreError
 
 SENT: list[dict[str, Any]] = [
     {"t": "snapshot"},
-    {"t": "egress", "phase": "train", "round": 0, "kind": "sums", "bytes": 100},
-    {"t": "egress", "phase": "train", "round": 1, "kind": "sums", "bytes": 150},
-    {"t": "egress", "phase": "train", "round": 1, "kind": "ack", "bytes": 1},
-    {"t": "refused", "phase": "train", "round": 2},
+    {"t": "egress", "phase": "train.0", "round": 0, "kind": "sums", "bytes": 100},
+    {"t": "egress", "phase": "train.0", "round": 1, "kind": "sums", "bytes": 150},
+    {"t": "egress", "phase": "train.0", "round": 1, "kind": "ack", "bytes": 1},
+    {"t": "refused", "phase": "train.0", "round": 2},
     {"t": "egress", "phase": "evaluate", "round": 0, "kind": "sums", "bytes": 1000},
 ]
 
 
 def record() -> RecordView:
-    opened = [{"t": "round_open", "phase": phase, "round": 0} for phase in ("train", "evaluate")]
-    return RecordView({"b": SENT, "a": SENT[:3]}, opened)
+    turns = [("train.0", 0), ("train.0", 1), ("evaluate", 0)]
+    study: list[dict[str, Any]] = []
+    for phase, round_ in turns:
+        study += [{"t": "round_open", "phase": phase, "round": round_}, {"t": "round_close", "phase": phase, "round": round_}]
+    done = [{"t": "phase_done", "phase": phase} for phase in ("train.0", "train", "evaluate")]
+    return RecordView({"b": SENT, "a": SENT[:3]}, [*study[:4], *done[:2], *study[4:], done[2]])
 
 
 def test_messages_kinds_and_bytes_are_added_by_site() -> None:
@@ -32,9 +38,16 @@ def test_messages_kinds_and_bytes_are_added_by_site() -> None:
 
 
 def test_phases_stand_in_the_order_of_the_study() -> None:
-    train, evaluate = by_phase(record())
-    assert (train.name, train.rounds, train.messages, train.bytes) == ("train", 2, 5, 501)
-    assert (evaluate.name, evaluate.rounds, evaluate.messages, evaluate.bytes) == ("evaluate", 1, 1, 1000)
+    found = [(one.name, one.rounds, one.messages, one.bytes) for one in by_phase(record())]
+    assert found == [("train.0", 2, 5, 501), ("train", 0, 0, 0), ("evaluate", 1, 1, 1000)]
+
+
+def test_rounds_and_phases_are_counted_as_the_verifier_counts_them(tmp_path: Path) -> None:
+    played = Player(phases=(("moments", 1), ("train", 3)), refuses={("basel", "train", 1): "answer"}).play(tmp_path)
+    found, _ = read_record(played)
+    assert found is not None and walked(found) == (4, 2)
+    said = next(line.text for line in verify(played).lines if line.name == "rounds")
+    assert said.startswith("4 rounds in 2 phases") and "over 4 rounds in 2 phases." in left({}, found).summary
 
 
 def test_sites_and_phases_come_to_the_same() -> None:
@@ -81,7 +94,7 @@ def test_the_section_sets_what_left_against_what_stayed() -> None:
         ["a", "2", "2 sums", "250 bytes", "500 bytes", "50 %"],
         ["All sites", "6", "1 ack, 5 sums", "1.5 kB", "1.5 kB", "100 %"],
     ]
-    assert found.summary.replace("\N{NO-BREAK SPACE}", " ") == "2 sites sent 6 messages, 1.5 kB in all, in 3 rounds of 2 phases."
+    assert found.summary.replace("\N{NO-BREAK SPACE}", " ") == "2 sites sent 6 messages, 1.5 kB in all, over 3 rounds in 3 phases."
     assert [kind for kind, _ in found.kinds] == ["ack", "sums"]
 
 

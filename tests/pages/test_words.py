@@ -9,9 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wardround.learning.questions.classes import BETTER
 from wardround.pages import words
 
-MODULES = ("words", "headline", "suppress", "scale", "figures", "charts", "curve", "traffic", "left", "sections", "report")
+MODULES = (
+    "words",
+    "counted",
+    "headline",
+    "suppress",
+    "scale",
+    "figures",
+    "charts",
+    "curve",
+    "traffic",
+    "left",
+    "sections",
+    "report",
+    "notebook",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -43,6 +58,10 @@ def test_spans_lose_no_round(rounds: set[int]) -> None:
 def test_no_value_is_a_dash_and_no_negative_zero() -> None:
     assert words.number(None) == "\N{EN DASH}" and words.number(-0.0004, signed=True) == "0.000"
     assert words.number(-0.5) == "\N{MINUS SIGN}0.500"
+
+
+def test_every_metric_that_a_question_gives_is_explained() -> None:
+    assert {*BETTER, "sensitivity", "specificity"} <= set(words.METRIC_MEANS) <= set(words.METRICS)
 
 
 def test_long_lists_are_cut_but_never_by_one() -> None:

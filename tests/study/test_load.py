@@ -40,9 +40,9 @@ ONE_SLIP = [
     ("quorum = 2", "quorum = true", "quorum", "rounds.quorum", "whole number", "without quotes"),
     ("quorum = 2", 'quorum = "2"', "quorum", "rounds.quorum", "whole number", "without quotes"),
     ("quorum = 2", "quorum = 11", "quorum", "rounds.quorum", "larger than bounds.sites", "smaller"),
-    ("margin = 0.02", "margin = inf", "margin", "evaluation.margin", "finite", ""),
-    ('metrics = ["auroc",', 'metrics = ["aurok",', "metrics", "evaluation.metrics", "no metric 'aurok'", "auroc"),
-    ('"auprc", "accuracy"', '"auprc", "auroc"', "metrics", "evaluation.metrics", "twice", "leave out"),
+    ("margin = 0.01", "margin = inf", "margin", "evaluation.margin", "finite", ""),
+    ('"brier", "auroc",', '"brier", "aurok",', "metrics =", "evaluation.metrics", "no metric 'aurok'", "auroc"),
+    ('"auprc", "accuracy"', '"auprc", "auroc"', "metrics =", "evaluation.metrics", "twice", "leave out"),
     (
         "tune = { learning_rate",
         "tune = { learning_rat",
@@ -51,11 +51,11 @@ ONE_SLIP = [
         "no phase",
         "Did you mean 'learning_rate'?",
     ),
-    ("[0.02, 0.05, 0.2]", "[0.02, 0.02]", "tune", "evaluation.tune.learning_rate", "twice", ""),
-    ("[0.02, 0.05, 0.2]", "[0.02, -1]", "tune", "evaluation.tune", "learning_rate", ""),
-    ("# target = 0.95 ", "target = 1.5 ", "target", "stop.target", "between 0 and 1", ""),
+    ("[0.05, 0.2, 0.5]", "[0.02, 0.02]", "tune", "evaluation.tune.learning_rate", "twice", ""),
+    ("[0.05, 0.2, 0.5]", "[0.02, -1]", "tune", "evaluation.tune", "learning_rate", ""),
+    ("# target = 0.05 ", "target = -1 ", "target", "stop.target", "brier is never below 0", ""),
     ('kind = "fedavg"', 'kind = "fedavgg"', 'kind = "fedavgg"', "phases.train.kind", "no algorithm", "fedavg"),
-    ("rounds = 30", "rounds = 0", "rounds = 0", "phases.train.rounds", "greater than or equal to 1", ""),
+    ("rounds = 60", "rounds = 0", "rounds = 0", "phases.train.rounds", "greater than or equal to 1", ""),
     ("batch_size = 32", "batch_sise = 32", "batch_sise", "phases.train.batch_sise", "no such option", "'batch_size'"),
     ('name = "local" ', 'name = "train" ', "[[phases]]", "phases", "own name", "rename"),
     ("normalise =", "normalize =", "normalize", "model.normalize", "no such option", "Did you mean 'normalise'?"),
@@ -66,7 +66,7 @@ ONE_SLIP = [
     ('type = "number", unit = "a"', 'typ = "number", unit = "a"', "age =", "contract.fields.age.typ", "no such key", "'type'"),
     ('patient = "patient" ', 'patient = "age" ', "age =", "contract.fields.age", "patient or time column", ""),
     ("# expires = 2027-12-31", 'expires = "soon"', "expires", "parties.expires", "date", ""),
-    ("patience = 8", 'keep = "last"\npatience = 8', "keep =", "stop.keep", "validation judged worse", "best"),
+    ("patience = 10", 'keep = "last"\npatience = 8', "keep =", "stop.keep", "validation judged worse", "best"),
     ("[contract]  ", 'initial = { model = "sha256:00" }\n[contract]  ', "", "parties.initial", "no such key", ""),
     ('study = "my-study"', 'study = "my-study"\nunregistered = ["model"]', "unregistered", "unregistered", "written by the program", ""),
     ('kind = "moments"', 'kind = "local"', "", "phases.train", "needs the moments", "kind 'moments'"),
@@ -82,6 +82,13 @@ def test_a_slip_is_named_with_line_key_and_remedy(old: str, new: str, line: str,
     assert found[0].remedy.endswith((".", "?"))
     if line:
         assert found[0].line == line_with(text, line)
+
+
+def test_a_target_of_a_metric_that_grows_lies_between_0_and_1() -> None:
+    text = changed('metrics = ["brier", "auroc"', 'metrics = ["auroc", "brier"').replace("# target = 0.05 ", "target = 1.5 ")
+    (finding,) = refused(text)
+    assert (finding.key, finding.line) == ("stop.target", line_with(text, "target = 1.5"))
+    assert "auroc lies between 0 and 1" in finding.wrong
 
 
 def test_all_findings_are_listed_in_order_of_line() -> None:

@@ -33,17 +33,17 @@ def test_every_field_and_every_phase_is_named() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("rounds = 30", "rounds = 7", "at most 24 messages for 3 settings"),
-        ("tune = ", "# tune = ", "2. train: at most 31 messages, with"),
+        ("rounds = 60", "rounds = 7", "at most 24 messages for 3 settings"),
+        ("tune = ", "# tune = ", "2. train: at most 61 messages, with"),
         ("quorum = 2", "quorum = 4", "at least 4 hospitals"),
         ("due_seconds = 3600", "due_seconds = 172800", "2 days to answer"),
         ("counts = true", "counts = false", "may not leave a hospital"),
         ('patient = "patient" ', 'patient = ""', "all figures are about rows"),
         ("test = 0.2", "test = 0.3", "50% training, 20% validation, 30% test"),
-        ("# target = 0.95", "target = 0.95", "reaches 0.95"),
-        ("patience = 8", 'keep = "last"', "that of the last round"),
+        ("# target = 0.05", "target = 0.05", "brier on validation patients reaches 0.05"),
+        ("patience = 10", 'keep = "last"', "that of the last round"),
         ("# expires = 2027-12-31", "expires = 2027-12-31", "after 2027-12-31"),
-        ("margin = 0.02", "margin = 0.07", "0.07"),
+        ("margin = 0.01", "margin = 0.07", "0.07"),
         ('missing = "indicator"', 'missing = "mean"', "A missing value in admission, creatinine: the mean takes its place"),
         ('normalise = "federated"', 'normalise = "site"', "each hospital's own mean"),
         ("sites = 10 ", "sites = 12 ", "At most 12 hospitals"),
@@ -64,3 +64,15 @@ def test_unregistered_code_is_named() -> None:
 def test_lines_are_folded() -> None:
     lines = as_text(summary(read_protocol(GOOD, "study.toml")), width=80).splitlines()
     assert max(len(line) for line in lines) <= 80
+
+
+def test_the_page_does_not_deny_what_histograms_can_show() -> None:
+    parts = {part.title: " ".join(part.lines) for part in summary(read_protocol(GOOD, "study.toml"))}
+    assert "they can show single patients' scores and labels" in parts["What leaves each hospital"]
+    assert "single patients' scores and labels" in parts["What this does not protect against"]
+    assert "prediction for a single patient" not in parts["What never leaves"]
+    none = {
+        part.title: " ".join(part.lines) for part in summary(read_protocol(GOOD.replace("counts = true", "counts = false"), "study.toml"))
+    }
+    assert "histograms: at a small hospital" not in none["What leaves each hospital"]
+    assert "The prediction for a single patient." in none["What never leaves"]

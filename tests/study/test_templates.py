@@ -6,7 +6,7 @@ import pytest
 
 from wardround.study.errors import ProtocolError
 from wardround.study.protocol.load import read_protocol
-from wardround.study.protocol.templates import template, template_names
+from wardround.study.protocol.templates import left_to_fill_in, template, template_names
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -24,3 +24,21 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(ProtocolError, match="'survival'") as caught:
         template("survival")
     assert "binary, multiclass" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_what_still_says_what_the_template_says_is_left_to_fill_in(name: str) -> None:
+    text = template(name)
+    keys = ["study", "parties.coordinator", "parties.legal_basis", "parties.ethics", "parties.retention"]
+    assert list(left_to_fill_in(read_protocol(text, "study.toml"))) == keys
+    text = text.replace("my-study", "readmission").replace("Name of the coordinating centre", "Aachen").replace("to be stated:", "ours:")
+    assert left_to_fill_in(read_protocol(text, "study.toml")) == {
+        "parties.legal_basis": "to be stated, such as GDPR Art. 9(2)(j) with national law"
+    }
+    text = text.replace("to be stated, such as", "by").replace("ours: reference", "to be stated tomorrow: reference")
+    assert list(left_to_fill_in(read_protocol(text, "study.toml"))) == ["parties.ethics"]
+
+
+@pytest.mark.parametrize(("name", "score"), [("binary", "brier"), ("multiclass", "loss")])
+def test_a_proper_score_decides(name: str, score: str) -> None:
+    assert read_protocol(template(name), "study.toml").primary == score

@@ -19,6 +19,7 @@ def demo(
 
     Tables, site files and study file are written to OUT/inputs, the results to OUT/results. Copy the inputs to begin with data of your own.
     """
+    from wardround.cli import runs
     from wardround.cli.simulate import run, tell
     from wardround.study.errors import ProtocolError
 
@@ -28,5 +29,4 @@ def demo(
 
     inputs = write(out / "inputs")
     typer.echo(f"Wrote {len(inputs.sites)} hospitals' tables, their site files and the study file to {out / 'inputs'}.", err=True)
-    result = run(inputs.study, list(inputs.sites), out / "results")
-    tell(result, json)
+    tell(run(runs.Started(inputs.study, inputs.sites, 0, out / "results"), json), json)

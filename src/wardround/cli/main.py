@@ -59,6 +59,11 @@ def main() -> None:
     as_json = "--json" in sys.argv[1:]
     try:
         app()
+    except SystemExit as ended:
+        wrong_use = getattr(ended.__context__, "format_message", None)  # of the library that reads the command line
+        if wrong_use is not None and as_json:
+            say.document({"error": {"kind": "WrongUse", "message": wrong_use(), "remedy": "Add --help to see how it is used."}})
+        raise
     except WardroundError as error:
         say.complain(error, as_json)
         raise SystemExit(say.NO if isinstance(error, PolicyRefused | QuorumNotMet | VerificationError) else say.WRONG_USE) from None

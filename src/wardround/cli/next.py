@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from wardround.cli import say
+from wardround.cli import runs, say
+
+if TYPE_CHECKING:
+    from wardround.study.protocol import Protocol
 
 RESULTS = "results"
 
@@ -19,11 +22,18 @@ class Step(NamedTuple):
 
     Attributes:
         text: what it is.
-        command: what to run; empty when there is nothing to do but wait.
+        command: what to run; empty when there is nothing to run.
     """
 
     text: str
     command: str
+
+
+class SiteFound(NamedTuple):
+    """Hold a site file that was found, and the name of its site."""
+
+    name: str
+    path: Path
 
 
 def next(
@@ -42,29 +52,66 @@ def next(
 
 
 def waiting(folder: Path) -> Iterator[Step]:
-    """Yield what waits in a folder, the first step first.
+    """Yield what waits in a folder, the first step first: for each run there, and for a study that has none yet.
 
     Args:
         folder: may hold `study.toml` and site files (also one folder deeper) and results folders.
     """
+    found = [path.parent for path in sorted([*folder.glob(runs.STATE), *folder.glob(f"*/{runs.STATE}")])]
+    commands = {run: runs.started(run) for run in found}
+    for run, started in commands.items():
+        yield from _run(run, started)
     study = _first([folder / "study.toml", *sorted(folder.glob("*/study.toml"))])
-    sites = site_files(folder)
-    runs = [path.parent for path in sorted([*folder.glob("state.sqlite"), *folder.glob("*/state.sqlite")])]
-    for run in runs:
-        yield from _run(run, study, sites)
-    if runs:
+    begun = [started is None or started.study.resolve() == study.resolve() for started in commands.values()]
+    if any(begun) or (found and not study.exists()):
         return
     if not study.exists():
-        yield Step("There is no study here yet. Write one:", _command("study", "new", study, "--template", "binary"))
-    elif (wrong := _wrong(study)) is not None:
-        yield Step(f"The study file cannot be used yet ({wrong}). See what is wrong with it:", _command("study", "check", study))
-    elif not sites:
-        command = _command("site", "new", folder / "site.toml", "--study", study)
-        yield Step("The study is complete. Describe the data of a hospital:", command)
+        yield Step("There is no study here yet. Write one:", runs.command("study", "new", study, "--template", "binary"))
+        return
+    read = _read(study)
+    if isinstance(read, str):
+        yield Step(f"The study file cannot be used yet ({read}). See what is wrong with it:", runs.command("study", "check", study))
     else:
-        for path in sites.values():
-            yield Step(f"Check the data of {path}:", _command("site", "check", path, "--study", study))
-        yield Step("Run the study with all sites on this machine:", _simulate(study, list(sites.values()), folder / RESULTS))
+        yield from _prepare(folder, study, read)
+
+
+def _run(run: Path, started: runs.Started | None) -> Iterator[Step]:
+    """Yield what waits in a results folder."""
+    state = runs.state(run)
+    if state == "running":
+        yield Step(f"{run}: a study is running. Wait for it.", "")
+    elif state == "finished":
+        yield Step(f"{run}: the study is finished. Read {run / 'report.html'}, and check the record:", runs.command("verify", run))
+        yield Step("Write the report again from result and record:", runs.command("report", run))
+    elif started is not None:
+        yield Step(f"{run}: the study was interrupted. The same command goes on:", str(started))
+    else:
+        yield Step(f"{run}: the study was interrupted. What started it, such as a call in Python, goes on when it is run again.", "")
+
+
+def _prepare(folder: Path, study: Path, protocol: Protocol) -> Iterator[Step]:
+    """Yield what is still to be done before a study can be run."""
+    from wardround.study.protocol.templates import left_to_fill_in
+
+    left = left_to_fill_in(protocol)
+    if left:
+        text = f"The study file still says what the template says of {', '.join(left)}. Fill that in, then check it:"
+        yield Step(text, runs.command("study", "check", study))
+    sites = site_files(folder)
+    for site in sites:
+        yield Step(f"Check the data of {site.path}:", runs.command("site", "check", site.path, "--study", study))
+    twice = [name for name, count in Counter(site.name for site in sites).items() if count > 1]
+    if twice:
+        named = ", ".join(str(site.path) for site in sites if site.name in twice)
+        yield Step(f"Give every site a name of its own; these have the same: {named}.", "")
+    elif len(sites) < protocol.rounds.quorum:
+        known = f"The study needs at least {protocol.rounds.quorum} sites (rounds.quorum); site files here: {len(sites)}."
+        command = runs.command("site", "new", _free(folder / "site.toml"), "--study", study)
+        yield Step(f"{known} Describe the data of {'another' if sites else 'a'} hospital:", command)
+    else:
+        words = (word for site in sites for word in ("--site", site.path))
+        command = runs.command("simulate", study, *words, "--out", _free(folder / RESULTS))
+        yield Step("Run the study with all sites on this machine:", command)
 
 
 def _first(paths: list[Path]) -> Path:
@@ -72,67 +119,39 @@ def _first(paths: list[Path]) -> Path:
     return [*(path for path in paths if path.exists()), paths[0]][0]
 
 
-def site_files(folder: Path) -> dict[str, Path]:
-    """Return the site files in a folder and one folder deeper, by the name of the site."""
+def _free(path: Path) -> Path:
+    """Return a path that nothing has yet: this one, or the next with a number."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
+def site_files(folder: Path) -> list[SiteFound]:
+    """Return the site files in a folder and one folder deeper."""
     import tomllib
 
-    found: dict[str, Path] = {}
+    found = []
     for path in sorted([*folder.glob("*.toml"), *folder.glob("*/*.toml")]):
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if "source" in data and isinstance(data.get("name"), str):
-            found.setdefault(data["name"], path)
+            found.append(SiteFound(data["name"], path))
     return found
 
 
-def _wrong(study: Path) -> str | None:
-    """Return how much is wrong with a study file, or None."""
+def _read(study: Path) -> Protocol | str:
+    """Return the protocol in a study file, or how much is wrong with it."""
     from wardround.simulation import load_study
     from wardround.study.errors import ProtocolError
     from wardround.study.findings import FileRefused
 
     try:
-        load_study(study)
+        return load_study(study).protocol
     except FileRefused as refused:
         return f"{len(refused.findings)} findings" if len(refused.findings) > 1 else "one finding"
     except ProtocolError as error:
         return error.message
-    return None
-
-
-def _run(run: Path, study: Path, sites: dict[str, Path]) -> Iterator[Step]:
-    """Yield what waits in a results folder."""
-    state, names = _state(run / "state.sqlite")
-    if state == "running":
-        yield Step(f"{run}: a study is running. Wait for it.", "")
-    elif state == "finished":
-        yield Step(f"{run}: the study is finished. Read {run / 'report.html'}, and check the record:", _command("verify", run))
-        yield Step("Write the report again from result and record:", _command("report", run))
-    else:
-        known = [sites[name] for name in names if name in sites]
-        missing = "" if len(known) == len(names) else " (add the --site of the other sites that took part)"
-        yield Step(f"{run}: the study was interrupted. The same command goes on{missing}:", _simulate(study, known, run))
-
-
-def _state(path: Path) -> tuple[str, list[str]]:
-    """Return "running", "finished" or "interrupted", and the names of the sites, from a study's state."""
-    import json
-    import sqlite3
-    from contextlib import closing
-
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
-            kept = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('released', 'data')"))
-    except sqlite3.DatabaseError as error:
-        return ("running" if "locked" in str(error) else "interrupted"), []
-    return ("finished" if "released" in kept else "interrupted"), sorted(json.loads(kept["data"])) if "data" in kept else []
-
-
-def _simulate(study: Path, sites: list[Path], out: Path) -> str:
-    return _command("simulate", study, *(part for path in sites for part in ("--site", path)), "--out", out)
-
-
-def _command(*words: str | Path) -> str:
-    return shlex.join(["wardround", *(str(word) for word in words)])

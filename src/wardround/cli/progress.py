@@ -1,30 +1,42 @@
 """Show a running study: on a terminal a bar with phase, round, sites in, metric and time left; elsewhere a line for each phase.
 
 Everything goes to standard error. A site that is absent or refused is always named, with what to do: once for each reason and phase, and
-counted when the phase ends.
+counted when the phase ends. Where nobody sees a bar, a long phase says now and then how far it is, so that it never looks dead.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from wardround.cli.scores import Scores
 from wardround.coordinator import events
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from wardround.study.protocol import Protocol
+
+QUIET, SOON, MANY = 5.0, 1.0, 10
+"""Seconds without a line after which a round, or an answer, is worth one; and seconds after which ten rounds are."""
+
 
 @contextmanager
-def watching() -> Iterator[events.Watch]:
-    """Give what `simulate` takes as `watch`, for as long as the study runs."""
+def watching(protocol: Protocol, earlier: Iterable[Mapping[str, Any]] = ()) -> Iterator[events.Watch]:
+    """Give what `simulate` takes as `watch`, for as long as the study runs.
+
+    Args:
+        protocol: of the study.
+        earlier: rows of its history, when it goes on.
+    """
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        yield Lines()
+        yield Lines(protocol, earlier)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -32,54 +44,113 @@ def watching() -> Iterator[events.Watch]:
     console = Console(stderr=True, highlight=False, markup=False)
     text = TextColumn("{task.description}", markup=False)
     with Progress(SpinnerColumn(), text, BarColumn(bar_width=24), TextColumn("{task.fields[facts]}", markup=False), console=console) as bar:
-        yield Live(bar)
+        yield Live(bar, protocol, earlier)
 
 
 class Lines:
-    """Print a line when the study starts, when a phase ends, and for each new refusal."""
+    """Print a line when the study starts or goes on, when a phase ends, for each new refusal, and now and then in a long phase.
 
-    def __init__(self) -> None:
+    Args:
+        protocol: of the study.
+        earlier: rows of its history, when it goes on.
+    """
+
+    def __init__(self, protocol: Protocol, earlier: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._protocol, self._scores = protocol, Scores(protocol, earlier)
         self._refused: Counter[str] = Counter()
         self._told: set[tuple[str, str, str]] = set()
-        self._last = ""
+        self._first: str | None = None
+        self._most: int | None = None
+        self._in = self._asked = self._silent = 0
+        self._said = monotonic()
 
     def __call__(self, event: events.Event) -> None:
         """Take note of what happened, and print what is worth a line."""
         match event:
             case events.StudyStarted():
+                self._first = event.phases[0]
                 self.say(f"{event.study}: {len(event.phases)} phases at {len(event.sites)} sites ({', '.join(event.sites)})")
+            case events.RoundOpened():
+                self._opened(event)
+            case events.Answered():
+                self._in += 1
+                self._pulse(event, f"{self._in} of {self._asked} sites in", QUIET)
             case events.Refused():
                 self._refused[event.site] += 1
                 if (event.phase, event.site, event.reason) not in self._told:
                     self._told.add((event.phase, event.site, event.reason))
                     said = f"absent: {event.reason}" if event.where == "deadline" else f"refused ({event.where}): {event.reason}"
-                    self.say(f"  {event.phase}, round {event.round + 1}: {event.site} {said}. {event.remedy}")
-            case events.RoundClosed() if event.metric is not None and event.value is not None:
-                self._last = f", {event.metric} {event.value:.3f}"
+                    self.say(f"  {event.phase}, {self._name(event.round)}: {event.site} {said}. {event.remedy}")
+            case events.RoundClosed():
+                self._scores.add(event.phase, event.round, event.value)
+                self._silent += 1
+                self._pulse(event, _metric(event), SOON if self._silent >= MANY else QUIET)
             case events.PhaseDone():
-                self.say(f"{event.phase}: {_came_to(event)}{self._last}{self._missing()}")
-                self._refused.clear()
-                self._last = ""
+                self._done(event)
             case events.Note():
                 self.say(event.text)
 
     def say(self, text: str) -> None:
         """Print one line."""
         typer.echo(text, err=True)
+        self._said, self._silent = monotonic(), 0
+
+    def _opened(self, event: events.RoundOpened) -> None:
+        self._most, self._in, self._asked = event.rounds, 0, event.sites
+        if self._first is not None and (event.phase, event.round, event.attempt) != (self._first, 0, 0):
+            self.say(f"going on at {event.phase}, {self._name(event.round)}")
+        self._first = None
+
+    def _pulse(self, event: events.Answered | events.RoundClosed, text: str, seconds: float) -> None:
+        if monotonic() - self._said >= seconds:
+            self.say(f"  {event.phase}, {self._name(event.round)}{text and ': '}{text}")
+
+    def _name(self, number: int) -> str:
+        """Return what a round is called; the last one of a training looks at its outcome only."""
+        if self._most is None:
+            return f"round {number + 1}"
+        return "last look" if number >= self._most else f"round {number + 1} of {self._most}"
+
+    def _done(self, event: events.PhaseDone) -> None:
+        self.say(f"{event.phase}: {self._came_to(event)}{self._missing()}")
+        self._refused.clear()
+        compare = self._protocol.evaluation.compare
+        if compare and event.phase == self._protocol.algorithms[-1].phase:
+            self.say(f"result: made here for comparison: {', '.join(compare).replace('_', ' ')}")
+
+    def _came_to(self, event: events.PhaseDone) -> str:
+        scores, chosen, kept = self._scores, self._scores.chosen(event.phase), self._scores.kept(event.phase)
+        ended = "" if event.stopped == "rounds" else f", ended by {event.stopped}"
+        if chosen is not None and (best := scores.kept(chosen)) is not None:
+            again = f"; trained again on training and validation patients, {_rounds(event.rounds)}{ended}" if event.rounds else ""
+            which = ", ".join(part for part in (chosen, scores.settings(chosen)) if part)
+            return f"chose {which}: {scores.best()} on validation, {best.value:.3f} at round {best.round} of {best.of}{again}"
+        if kept is None:
+            return f"{_rounds(event.rounds)}{ended}" if event.rounds else "chosen among the phases before"
+        # The last round looks at the model and trains no more; training that diverges does not come to it.
+        trained = event.rounds if event.stopped == "quorum" else event.rounds - 1
+        model = f"round {kept.round}" if kept.round else "the initial model"
+        return f"{_rounds(trained)}{ended}; kept {model}, {self._protocol.primary.replace('_', ' ')} {kept.value:.3f}"
 
     def _missing(self) -> str:
-        named = ", ".join(f"{site} {_rounds(count)}" for site, count in sorted(self._refused.items()))
+        named = ", ".join(f"{site} {'once' if count == 1 else f'{count} times'}" for site, count in sorted(self._refused.items()))
         return f"; without {named}" if named else ""
 
 
 class Live(Lines):
-    """Move a bar for the phase that runs, and print lines above it."""
+    """Move a bar for the phase that runs, and print lines above it.
 
-    def __init__(self, bar: Progress) -> None:
-        super().__init__()
+    Args:
+        bar: to be moved.
+        protocol: of the study.
+        earlier: rows of its history, when it goes on.
+    """
+
+    def __init__(self, bar: Progress, protocol: Protocol, earlier: Iterable[Mapping[str, Any]] = ()) -> None:
+        super().__init__(protocol, earlier)
         self._bar = bar
         self._task: TaskID | None = None
-        self._in = self._asked = self._closed = 0
+        self._closed = 0
         self._seconds = 0.0
         self._metric = ""
 
@@ -87,14 +158,10 @@ class Live(Lines):
         """Move the bar; print what `Lines` prints."""
         super().__call__(event)
         match event:
-            case events.RoundOpened():
-                self._opened(event)
-            case events.Answered():
-                self._in += 1
             case events.RoundClosed():
                 self._closed += 1
                 self._seconds += event.seconds
-                self._metric = f"{event.metric} {event.value:.3f}" if event.metric and event.value is not None else self._metric
+                self._metric = _metric(event) or self._metric
                 if self._task is not None:
                     self._bar.update(self._task, completed=event.round + 1)
             case events.PhaseDone() if self._task is not None:
@@ -106,15 +173,16 @@ class Live(Lines):
         """Print one line above the bar."""
         self._bar.console.print(text)
 
+    def _pulse(self, event: events.Answered | events.RoundClosed, text: str, seconds: float) -> None:
+        """Say nothing: the bar moves."""
+
     def _opened(self, event: events.RoundOpened) -> None:
+        super()._opened(event)
         if self._task is None:
             self._task = self._bar.add_task(event.phase, total=event.rounds, facts="")
             self._closed, self._seconds, self._metric = 0, 0.0, ""
-        self._in, self._asked = 0, event.sites
-        of = f" of {event.rounds}" if event.rounds else ""
         again = f", attempt {event.attempt + 1}" if event.attempt else ""
-        last = event.rounds is not None and event.round >= event.rounds
-        self._bar.update(self._task, description=f"{event.phase} {'last look' if last else f'round {event.round + 1}{of}'}{again}")
+        self._bar.update(self._task, description=f"{event.phase} {self._name(event.round)}{again}")
 
     def _refresh(self) -> None:
         if self._task is not None:
@@ -129,10 +197,8 @@ class Live(Lines):
         return f"at most {seconds // 60:.0f}:{seconds % 60:02.0f} left"
 
 
-def _came_to(event: events.PhaseDone) -> str:
-    if not event.rounds:
-        return "chosen among the phases before"
-    return _rounds(event.rounds) + ("" if event.stopped == "rounds" else f", ended by {event.stopped}")
+def _metric(event: events.RoundClosed) -> str:
+    return f"{event.metric.replace('_', ' ')} {event.value:.3f}" if event.metric is not None and event.value is not None else ""
 
 
 def _rounds(count: int) -> str:

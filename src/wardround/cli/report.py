@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wardround.cli import say
+from wardround.cli import runs, say
 
 
 def report(
@@ -17,6 +17,8 @@ def report(
     """Write report.html anew from the result and the record in a folder."""
     from wardround.pages.report import write_report
 
+    if not (folder / "result.json").exists():
+        runs.refuse_unfinished(folder)
     path = write_report(folder)
     if json:
         say.document({"report": str(path)})

@@ -50,6 +50,13 @@ def complain(error: WardroundError, as_json: bool = False) -> None:
         document({"error": {"kind": type(error).__name__, "message": error.message.rstrip(), "remedy": error.remedy}})
 
 
+def stopped(remedy: str, as_json: bool = False) -> None:
+    """Say that somebody stopped the program, and what to do; with `--json` also a document of both."""
+    typer.echo(f"Stopped. {remedy}", err=True)
+    if as_json:
+        document({"error": {"kind": "Stopped", "message": "Stopped.", "remedy": remedy}})
+
+
 def findings(refused: FileRefused, as_json: bool) -> None:
     """Print all that is wrong with a file, on standard output: it is the answer to a check."""
     if as_json:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wardround.cli import say
+from wardround.cli import runs, say
 
 if TYPE_CHECKING:
     from wardround.simulation import Result
@@ -21,37 +21,54 @@ def simulate(
     json: Annotated[bool, typer.Option("--json", help="Print result.json on standard output.")] = False,
 ) -> None:
     """Run a study with all sites on this machine, from their data to the report."""
-    tell(run(study, site, out, workers), json)
+    tell(run(runs.Started(study, tuple(site), workers, out), json), json)
 
 
-def run(study: Path, sites: list[Path], out: Path, workers: int = 0) -> Result:
+def run(started: runs.Started, json: bool = False) -> Result:
     """Run a study while its progress is shown on standard error.
 
     Args:
-        study: its file.
-        sites: site files.
-        out: folder for results.
-        workers: worker processes; 0 for none.
+        started: study file, site files, worker processes and folder for results.
+        json: whether standard output belongs to a machine.
 
     Raises:
         WardroundError: as `wardround.simulation.simulate` does.
         typer.Exit: Ctrl-C; the last whole round is kept.
     """
     from wardround.cli.progress import watching
+    from wardround.coordinator.events import Event, StudyStarted
     from wardround.simulation import load_study
     from wardround.simulation import simulate as run_study
 
-    loaded = load_study(study)
+    loaded = load_study(started.study)
     try:
-        with watching() as watch:
-            return run_study(loaded, sites, out, workers=workers, watch=watch)
+        with watching(loaded.protocol, _history(started.out)) as show:
+
+            def watch(event: Event) -> None:
+                if isinstance(event, StudyStarted):  # only now it is sure that the folder belongs to this study
+                    runs.keep(started)
+                show(event)
+
+            return run_study(loaded, started.sites, started.out, workers=started.workers, watch=watch)
     except KeyboardInterrupt:
-        typer.echo("Stopped. The last whole round is kept; the same command goes on from there.", err=True)
+        say.stopped("The last whole round is kept; the same command goes on from there.", json)
         raise typer.Exit(130) from None
 
 
+def _history(out: Path) -> list[dict[str, Any]]:
+    """Return one row for each round that a results folder has already seen."""
+    from contextlib import closing
+
+    from wardround.coordinator.store import Store
+
+    if not (out / runs.STATE).exists():
+        return []
+    with closing(Store(out / runs.STATE)) as store:
+        return store.history()
+
+
 def tell(result: Result, json: bool) -> None:
-    """Print what a study came to and where it lies, or its result as a document."""
+    """Print what a study came to, what warns of it and where it lies, or its result as a document."""
     if json:
         say.document(dict(result.result))
         return
@@ -59,7 +76,9 @@ def tell(result: Result, json: bool) -> None:
 
     say.line("")
     say.line(headline(result.result), bold=True)
+    for warning in result.result.get("warnings", []):
+        say.line(f"Warning: {warning}", bold=True)
     say.line("")
     say.line(f"Report:  {result.folder / 'report.html'}")
     say.line(f"Model:   {result.folder / 'model.safetensors'}")
-    say.line(f"Verify:  wardround verify {result.folder}")
+    say.line(f"Verify:  {runs.command('verify', result.folder)}")

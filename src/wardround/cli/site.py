@@ -27,7 +27,7 @@ def new(
     """Write a commented site file with a line for each field of a study's contract."""
     from wardround.simulation import load_study
 
-    write_new(path, site_text(load_study(study).protocol.contract, table))
+    write_new(path, site_text(site_name(path.stem), load_study(study).protocol.contract, table))
     say.line(f"Wrote {path}. Name your columns in it, then run: wardround site check {path} --study {study}")
 
 
@@ -60,16 +60,31 @@ def check(
     raise typer.Exit(say.NO if report.errors else say.OK)
 
 
-def site_text(contract: Contract, table: str) -> str:
+def site_name(text: str) -> str:
+    """Return a text as a site's name: letters of the alphabet, digits, dot, minus and underscore, a letter first, 64 at most.
+
+    Example:
+        >>> site_name("Köln Süd"), site_name("2nd ward")
+        ('Koln-Sud', 'site-2nd-ward')
+    """
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", plain).strip("-.")
+    return (name if re.match("[A-Za-z]", name) else f"site-{name}".strip("-"))[:64]
+
+
+def site_text(name: str, contract: Contract, table: str) -> str:
     """Return the text of a site file for a contract; it holds as it stands for a table whose columns have the fields' own names.
 
     Args:
+        name: of the site.
         contract: of the study.
         table: path of the hospital's table, relative to the site file.
     """
     specials = [(name, what) for name, what in ((contract.patient, "whose row it is"), (contract.time, "time of the row")) if name]
     lines = [
-        'name = "my-hospital"                   # unique in the study',
+        f"name = {_quoted(name):<32}  # unique in the study",
         "",
         "[source]                               # where the rows are",
         'kind = "table"                         # CSV, TSV or Parquet',

@@ -36,6 +36,9 @@ def check(
 
     Exits with 0 when the study can be run, with 1 when something is wrong with it: every finding is listed with line, key and remedy.
     """
+    from textwrap import fill
+
+    from wardround.learning.inputs import input_names
     from wardround.simulation import load_study
     from wardround.study.findings import FileRefused
     from wardround.study.protocol.summary import as_text, summary
@@ -45,16 +48,20 @@ def check(
     except FileRefused as refused:
         say.findings(refused, json)
         raise typer.Exit(say.NO) from None
-    parts, warnings = summary(protocol), _warnings(protocol)
+    inputs, parts, warnings = input_names(protocol.contract), summary(protocol), _warnings(protocol)
     if json:
         page = [{"title": part.title, "lines": list(part.lines)} for part in parts]
-        facts = {"study": protocol.study, "digest": protocol.digest, "summary": page, "warnings": warnings}
+        model = {"inputs": inputs, "outputs": protocol.outputs}
+        facts = {"study": protocol.study, "digest": protocol.digest, "summary": page, **model, "warnings": warnings}
         say.document({"ok": True, "file": str(file), "findings": [], **facts})
         return
     for part in parts:
         title, _, lines = as_text([part], say.width()).partition("\n")
         say.line(title, bold=True)
         say.line(lines)
+    outputs = "1 number" if protocol.outputs == 1 else f"{protocol.outputs} numbers"
+    columns = f"The model receives {len(inputs)} columns, in this order: {', '.join(inputs)}. It gives {outputs} for each row."
+    say.line(fill(columns, say.width(), break_on_hyphens=False) + "\n")
     for warning in warnings:
         say.line(f"Warning: {warning}", bold=True)
     say.line(f"{file}: this study can be run.")
@@ -86,5 +93,9 @@ def write_new(path: Path, text: str) -> None:
 def _warnings(protocol: Protocol) -> list[str]:
     from datetime import date
 
+    from wardround.study.protocol.templates import left_to_fill_in
+
+    left = [f"{key} still says {text!r}, as the template does; fill it in." for key, text in left_to_fill_in(protocol).items()]
     expires = protocol.parties.expires
-    return [f"the study expired on {expires.isoformat()}; no hospital will answer."] if expires and expires < date.today() else []
+    over = [f"the study expired on {expires.isoformat()}; no hospital will answer."] if expires and expires < date.today() else []
+    return left + over

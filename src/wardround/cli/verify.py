@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wardround.cli import say
+from wardround.cli import runs, say
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCOMPLETE": "yellow"}
 
@@ -24,6 +24,8 @@ def verify(
     from wardround.record.verify import verify as check
     from wardround.study.errors import StoreError
 
+    if not (path / "record").exists():
+        runs.refuse_unfinished(path)
     if not path.is_dir():
         raise StoreError(f"{path}: there is no such folder.", "Name the results folder of a study; it holds the folder record.")
     if not any((path / name).exists() for name in ("record", "study", "result.json", "model.safetensors", "report.html")):

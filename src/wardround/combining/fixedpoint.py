@@ -21,12 +21,13 @@ class OutOfBounds(Exception):
     """Say that a value is not finite or beyond its term's limit; becomes a refusal that names the site."""
 
 
-def encode(term: Term, value: np.ndarray) -> np.ndarray:
+def encode(term: Term, value: np.ndarray, share: float = 1.0) -> np.ndarray:
     """Return the integers for one tensor, int32 or int64 of the term's shape.
 
     Args:
         term: what may be sent.
         value: real numbers of the term's shape.
+        share: of the limit that this site has, 0 to 1; less than 1 for the sum of a mean over fewer examples than the most.
 
     Raises:
         OutOfBounds: wrong shape, not finite, or beyond the limit.
@@ -34,11 +35,19 @@ def encode(term: Term, value: np.ndarray) -> np.ndarray:
     if tuple(value.shape) != term.shape:
         raise OutOfBounds(f"{term.name} has shape {tuple(value.shape)}, not {term.shape}")
     exact = np.asarray(value, dtype=np.float64)
-    if not bool(np.all(np.abs(exact) <= term.limit)):  # `not <=` and before the cast: NaN and infinity fail here
+    if not bool(np.all(np.abs(exact) <= share * np.asarray(term.limit))):  # `not <=` and before the cast: NaN and infinity fail here
         raise OutOfBounds(f"{term.name} is not finite" if not np.all(np.isfinite(exact)) else f"{term.name} is beyond its limit")
     if term.kind == "count" and not bool(np.all((exact >= 0) & (exact == np.rint(exact)))):
         raise OutOfBounds(f"{term.name} is a count and holds something else")
     return np.asarray(np.rint(exact / term.step).astype(_TYPES[term.bits]))
+
+
+def share_of(layout: Layout, term: Term, sums: Arrays) -> float:
+    """Return which share of a term's limit a site has: its examples among the most that any site may have; 1 for what is no mean."""
+    if term.per is None:
+        return 1.0
+    most = next(float(other.limit) for other in layout if other.name == term.per)
+    return min(max(float(sums[term.per]), 0.0) / most, 1.0)
 
 
 def decode(term: Term, total: np.ndarray) -> np.ndarray:
@@ -67,7 +76,8 @@ def unpack(layout: Layout, body: bytes) -> dict[str, np.ndarray]:
         got = arrays[term.name]
         if got.dtype != _TYPES[term.bits] or tuple(got.shape) != term.shape:
             raise OutOfBounds(f"{term.name} has another type or shape than the layout")
-        largest = np.floor((np.asarray(term.limit) + 12 * term.noise) / term.step + 0.5)
+        limit = share_of(layout, term, arrays) * np.asarray(term.limit)
+        largest = np.floor((limit + 12 * term.noise) / term.step + 0.5)
         if not bool(np.all(np.abs(got.astype(np.float64)) <= largest)):
             raise OutOfBounds(f"{term.name} is beyond its limit")
         if term.kind == "count" and not term.noise and bool(np.any(got < 0)):

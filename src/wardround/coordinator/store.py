@@ -150,7 +150,7 @@ def sentence(error: sqlite3.DatabaseError | OSError) -> StoreError:
         message = f"The study's directory cannot be used ({error.strerror})."
         return StoreError(message, "Give access or make room, then run the same command again.")
     if not isinstance(error, sqlite3.OperationalError):
-        remedy = "Start anew in another directory; the exported record can still be verified."
+        remedy = "Start anew in another directory, or put the file back from a copy."
         return StoreError("The study's state file is damaged.", remedy)
     if "locked" in str(error):
         return StoreError("Another process works in this directory.", "Wait for it to end, or stop it; two cannot share one directory.")

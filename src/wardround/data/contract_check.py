@@ -188,6 +188,7 @@ def _judgeable(
     test = roles[patient] == ROLES.index("test")
     rare = [code for number, code in enumerate(codes) if len(np.unique(patient[test & (label == number)])) < OF_A_CLASS]
     if rare and tested >= ENOUGH:
-        sentence = f"{name}: too few patients of the test part have {', '.join(map(repr, rare))}; a verdict needs {OF_A_CLASS} of each class."
-        wanted = "" if site.split else f", unless it has about {math.ceil(OF_A_CLASS / protocol.evaluation.test)} or more patients of each"
-        found.warn(name, sentence, f"The site can train, but its result will read 'cannot say'{wanted}.")
+        listed, wanted = ", ".join(map(repr, rare)), math.ceil(OF_A_CLASS / protocol.evaluation.test)
+        sentence = f"{name}: too few patients of the test part have {listed}; a verdict needs {OF_A_CLASS} of each class."
+        more = "" if site.split else f"; that takes about {wanted} of each class in all parts together"
+        found.warn(name, sentence, f"The site can train, but its result will read 'cannot say'{more}.")

@@ -28,20 +28,20 @@ def shown(count: int) -> str:
 def shown_together(counts: Iterable[int]) -> list[str]:
     """Return counts whose total is known as they may be shown side by side.
 
-    Where one alone is hidden the total would tell it, so the next smallest is blurred: to what follows from the sum of both, and no more.
+    Where one alone is hidden the total would tell it, so another is blurred: to what follows from the sum of both, and no more. It is the
+    first, not the next smallest, since which one is blurred must not depend on the hidden one.
 
     Example:
         >>> shown_together([116, 50, 8])
-        ['116', '40+', '<10']
+        ['110+', '50', '<10']
     """
     known = list(counts)
     texts = [shown(count) for count in known]
     hidden = [count for count in known if 0 < count < SMALL]
-    larger = sorted((count, place) for place, count in enumerate(known) if count >= SMALL)
-    if len(hidden) == 1 and larger:
-        count, place = larger[0]
-        least = (hidden[0] + count - (SMALL - 1)) // SMALL * SMALL
-        texts[place] = f"{least}+" if least else f"<{2 * SMALL}"
+    others = [place for place, count in enumerate(known) if count >= SMALL]
+    if len(hidden) == 1 and others:
+        least = (hidden[0] + known[others[0]] - (SMALL - 1)) // SMALL * SMALL
+        texts[others[0]] = f"{least}+" if least else f"<{2 * SMALL}"
     return texts
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from wardround.learning.inputs import input_names
 from wardround.study.arrays import Arrays
-from wardround.study.errors import MissingExtra
+from wardround.study.errors import MissingExtra, ProtocolError
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 
@@ -44,11 +44,20 @@ def initial_parameters(protocol: Protocol) -> dict[str, np.ndarray]:
 
     Raises:
         MissingExtra: torch is not installed.
+        ProtocolError: the model does not fit the inputs or the question; the message lists the inputs.
     """
     if find_spec("torch") is None:
         raise MissingExtra("Training needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'")
     with reproducible(Stream.public(protocol.evaluation.seed).child("initial")):
-        return parameters_of(new_network(protocol))
+        network, inputs = new_network(protocol), len(input_names(protocol.contract))
+        try:
+            shape = scores(network, np.zeros((2, inputs), dtype=np.float32)).shape
+        except RuntimeError:
+            shape = ()
+        if shape != (2, protocol.outputs):
+            message = f"The model does not turn {inputs} inputs into {protocol.outputs} outputs for each example."
+            raise ProtocolError(message, f"The inputs are: {', '.join(input_names(protocol.contract))}.")
+        return parameters_of(network)
 
 
 def parameters_of(network: nn.Module) -> dict[str, np.ndarray]:

@@ -78,18 +78,14 @@ def _whisker(scale: Scale, low: float, high: float) -> list[Markup]:
 
 
 def axis(scale: Scale, signed: bool = False) -> Markup:
-    """Return the tick labels of a plot, to stand over its rows."""
+    """Return the tick labels of a plot, to stand over its rows; each is centred on its line, also at the edges."""
     labels = [
-        Markup('<text x="{0:.2f}%" y="100%" dy="-5" text-anchor="{1}">{2}</text>').format(
-            scale.at(tick), _anchor(scale.at(tick)), number(tick, scale.places(), signed)
+        Markup('<text x="{0:.2f}%" y="100%" dy="-5" text-anchor="middle">{1}</text>').format(
+            scale.at(tick), number(tick, scale.places(), signed)
         )
         for tick in scale.ticks()
     ]
     return Markup('<svg class="plot" aria-hidden="true" focusable="false">{0}</svg>').format(Markup("").join(labels))
-
-
-def _anchor(place: float) -> str:
-    return "start" if place < 3 else "end" if place > 97 else "middle"
 
 
 def two_bars(left: int, stayed: int | None, most: int, says: str) -> Markup:

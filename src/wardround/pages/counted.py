@@ -19,7 +19,7 @@ def rows(result: Mapping[str, Any]) -> int | None:
 
 
 def several_rows(result: Mapping[str, Any]) -> bool:
-    """Say whether patients have more rows than one, as far as the shown counts tell."""
+    """Say whether some patient has more than one row, as far as the shown counts tell."""
     pairs = [(site.get("patients"), site.get("examples")) for site in _sites(result)]
     return unit(result) == "patients" and any(isinstance(one, int) and isinstance(other, int) and one != other for one, other in pairs)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wardround.pages.figures import Result, figure, primary
+from wardround.pages.figures import Result, better, figure, primary
 from wardround.pages.scale import Scale, padded
-from wardround.pages.words import better, in_sentence, metric, number
+from wardround.pages.words import in_sentence, metric, number
 
 MOST_DOTS = 60
 UNITS = 1000
@@ -62,7 +62,7 @@ def learning(result: Result, protocol: Mapping[str, Any]) -> Learning | None:
     decides, as in training itself.
     """
     name, last = primary(result), (protocol.get("stop") or {}).get("keep") == "last"
-    sign = better(name)
+    sign = better(result, name)
     phases: dict[str, list[tuple[int, float]]] = {}
     marked: dict[str, tuple[int, float]] = {}
     for row in result.get("history") or []:
@@ -91,6 +91,20 @@ def says(found: Learning) -> str:
         f"{metric(found.metric)} on validation patients by round: {number(first[1])} in round {first[0]}, "
         f"{number(found.kept[1])} in round {found.kept[0]}, which was kept, and {number(last[1])} in round {last[0]}, the last."
     )
+
+
+def kept(found: Learning | None, refit: bool) -> str:
+    """Return in a few words which round's model was kept, or nothing when no round was judged.
+
+    Args:
+        found: the learning curve.
+        refit: whether the model was then trained again, as many rounds, on training and validation patients.
+    """
+    if found is None:
+        return ""
+    if found.kept[0] == 0:
+        return "initial model kept"
+    return "as validation chose, then trained anew" if refit else f"round {found.kept[0]} kept"
 
 
 def picture(found: Learning, titled: str) -> Markup:

@@ -1,8 +1,8 @@
 """Read the figures of a result: a value with its interval, wherever it stands and whether or not it exists.
 
-What stands on fewer than ten test patients is read as nothing. Differences are read so that a page cannot contradict itself by rounding: the
-difference shown is that of the two values shown, lies within the interval shown, and an interval that clears zero or the margin still does
-so when rounded; where three decimal places are too few for that, all figures of the primary metric get more.
+What stands on fewer than ten test patients is read as nothing. Differences are read so that rounding does not make a page contradict
+itself: the difference shown is that of the two values shown and lies within the interval shown, and an interval that clears zero or the
+margin still does so. Where three decimal places are too few for that, all figures of the primary metric get four.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wardround.pages.words import number
 
 Result = Mapping[str, Any]
 
-PLACES, MOST_PLACES = 3, 5
+PLACES, FINER = 3, 4
 SAME = 1e-9
 
 
@@ -93,13 +93,13 @@ def models(result: Result) -> tuple[str, ...]:
 
 
 def decimals(result: Result, metric: str) -> int:
-    """Return how many decimal places a metric's figures need: three, or up to five for the primary one when its differences are fine."""
+    """Return how many decimal places a metric's figures get: three; four for the primary one where a difference is too fine for three."""
     if metric != primary(result):
         return PLACES
     lines = (0.0, -better(result, metric) * (_number(result.get("margin")) or 0.0))
-    compared = _part(result, "paired")
-    pairs = [_paired(result, other, metric, site) for other in compared for site in (None, *_part(compared, other, "sites"))]
-    return next((places for places in range(PLACES, MOST_PLACES) if all(pair.legible(places, lines) for pair in pairs)), MOST_PLACES)
+    overall = [_paired(result, other, metric, None) for other in _part(result, "paired")]
+    by_site = [_paired(result, "local", metric, site) for site in _part(result, "paired", "local", "sites")]
+    return PLACES if all(pair.legible(PLACES, lines) for pair in (*overall, *by_site)) else FINER
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wardround.pages import words
-from wardround.pages.figures import Figure, Result, difference, level, primary
+from wardround.pages.counted import tested
+from wardround.pages.figures import Figure, Result, better, difference, level, primary
 
 MOST_NAMES = 4
 MOST_SPELLED = 12
@@ -23,7 +24,7 @@ def headline(result: Result) -> str:
 
     Example:
         >>> headline({"sites": {"Aachen": {}}, "verdicts": {"Aachen": "cannot_say"}, "synthetic": True})
-        'On synthetic data the one site, Aachen, has too few patients to say whether it gains from the federated model.'
+        'On synthetic data there is not enough evidence to say whether the one site, Aachen, gains from the federated model.'
     """
     clauses = "; ".join(part for part in (_who(result), _how_much(result)) if part)
     lead = "On synthetic data " if result.get("synthetic") else ""
@@ -45,13 +46,13 @@ def _who(result: Result) -> str:
     total = sum(len(sites) for sites in by.values())
     if total == 0 or not result.get("verdicts"):
         return "no verdict was reached for any site"
-    unit = "images" if result.get("unit") == "image" else "patients"
     if total == 1:
-        return _the_one(next((verdict, sites[0]) for verdict, sites in by.items() if sites), unit)
+        return _the_one(*next((verdict, sites[0]) for verdict, sites in by.items() if sites))
     if len(by["cannot_say"]) == total:
-        return f"none of the {words.spelled(total)} sites has enough {unit} to say whether it gains from the federated model"
+        whom = "neither of the two sites" if total == 2 else f"none of the {words.spelled(total)} sites"
+        return f"for {whom} is there enough evidence to say whether it gains from the federated model"
     if len(by["gains"]) == total:
-        return f"all {words.spelled(total)} sites gain from the federated model"
+        return f"{'both' if total == 2 else 'all ' + words.spelled(total)} sites gain from the federated model"
     say = words.spelled if total <= MOST_SPELLED else words.whole
     gains, no_worse, loses, unsure = by.values()
     most = f"{say(len(gains)) if gains else 'none'} of {say(total)} sites {_verb(gains, 'gains', 'gain')}"
@@ -60,19 +61,18 @@ def _who(result: Result) -> str:
         parts.append(f"{say(len(no_worse))} {_verb(no_worse, 'does', 'do')} no worse{_named(no_worse)}")
     parts.append(f"{say(len(loses)) if loses else 'none'} {_verb(loses, 'loses', 'lose')}{_named(loses, most=MOST_NAMES + 2)}")
     if unsure:
-        parts.append(f"{say(len(unsure))} {_verb(unsure, 'has', 'have')} too few {unit} to say{_named(unsure)}")
+        parts.append(f"{say(len(unsure))} cannot say{_named(unsure)}")
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _the_one(found: tuple[str, str], unit: str) -> str:
-    verdict, site = found
+def _the_one(verdict: str, site: str) -> str:
     says = {
-        "gains": "gains from the federated model",
-        "no_worse": "does no worse with the federated model",
-        "loses": "loses with the federated model",
-        "cannot_say": f"has too few {unit} to say whether it gains from the federated model",
+        "gains": "the one site, {0}, gains from the federated model",
+        "no_worse": "the one site, {0}, does no worse with the federated model",
+        "loses": "the one site, {0}, loses with the federated model",
+        "cannot_say": "there is not enough evidence to say whether the one site, {0}, gains from the federated model",
     }
-    return f"the one site, {site}, {says[verdict]}"
+    return says[verdict].format(site)
 
 
 def _verb(sites: list[str], one: str, many: str) -> str:
@@ -85,29 +85,30 @@ def _named(sites: list[str], most: int = MOST_NAMES) -> str:
 
 def _how_much(result: Result) -> str:
     metric = primary(result)
-    unit = "test images" if result.get("unit") == "image" else "test patients"
     name = f"{'its' if result.get('verdicts') else 'the federated model' + OF} {words.in_sentence(metric)}"
+    over = f"over all {tested(result)}"
     gap = difference(result, "local", metric)
     if gap.value is not None:
-        return f"over all {unit} {name} {_against(gap, words.better(metric))}"
+        return f"{over} {name} {_against(gap, better(result, metric))}"
     reached = level(result, "federated", metric)
     if reached.value is None:
         return ""
     within = f" ({words.LEVEL}{words.GAP}interval {reached.interval()})" if reached.bounded else ""
-    return f"over all {unit} {name} is {words.number(reached.value)}{within}"
+    return f"{over} {name} is {words.number(reached.value, reached.places)}{within}"
 
 
-def _against(gap: Figure, better: int) -> str:
+def _against(gap: Figure, sign: int) -> str:
     value = gap.value or 0.0
-    size = words.number(abs(value))
-    if float(size) == 0:
-        start = "equals that of the sites\N{RIGHT SINGLE QUOTATION MARK} own models to three decimals"
+    size = words.number(abs(value), gap.places)
+    if round(value, gap.places) == 0:
+        start = f"equals that of the sites\N{RIGHT SINGLE QUOTATION MARK} own models to {words.spelled(gap.places)} decimals"
     else:
-        good = " (which is better)" if better < 0 and value < 0 else ""
+        good = " (which is better)" if sign < 0 and value < 0 else ""
         start = f"is {size} {'higher' if value > 0 else 'lower'}{good} than that of the sites\N{RIGHT SINGLE QUOTATION MARK} own models"
     if gap.low is None or gap.high is None:
         return start
     if gap.low > 0 or gap.high < 0:
         near, far = sorted((abs(gap.low), abs(gap.high)))
-        return f"{start} ({words.LEVEL}{words.GAP}interval {words.number(near)}{words.GAP}to{words.GAP}{words.number(far)})"
+        ends = f"{words.number(near, gap.places)}{words.GAP}to{words.GAP}{words.number(far, gap.places)}"
+        return f"{start} ({words.LEVEL}{words.GAP}interval {ends})"
     return f"{start}, and the {words.LEVEL}{words.GAP}interval ({gap.interval(signed=True)}) does not settle which is better"

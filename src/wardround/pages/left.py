@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wardround.pages import charts, words
 from wardround.pages.figures import Result
 from wardround.pages.suppress import small
-from wardround.pages.traffic import Missed, RecordView, Traffic, by_phase, by_site, in_all, missed
+from wardround.pages.traffic import Missed, RecordView, Traffic, by_phase, by_site, in_all, missed, walked
 from wardround.record.entries import KINDS
 
 
@@ -24,7 +24,7 @@ class Line:
         stayed: size of the snapshot that stayed.
         share: what left against what stayed.
         picture: both as bars.
-        rounds: how many rounds anything was sent in.
+        rounds: of a phase, how many were closed.
         refused: tasks that the site itself turned down.
     """
 
@@ -67,14 +67,13 @@ def left(result: Result, record: RecordView | None) -> Left:
         return Left(False, "", (), (), _from_history(result), gone)
     parts = by_site(record)
     total = in_all(parts)
-    phases = by_phase(record)
-    rounds = sum(phase.rounds for phase in phases)
+    rounds, phases = walked(record)
     summary = (
         f"{_many(len(parts), 'site')} sent {_many(total.messages, 'message')}, {words.size(total.bytes)} in all, "
-        f"in {_many(rounds, 'round')} of {_many(len(phases), 'phase')}."
+        f"over {_many(rounds, 'round')} in {_many(phases, 'phase')}."
     )
     kinds = [(kind, KINDS.get(kind, "unknown to this release")) for kind, _ in total.kinds]
-    return Left(True, summary, kinds, _site_lines(result, parts, total), [_phase_line(phase) for phase in phases], gone)
+    return Left(True, summary, kinds, _site_lines(result, parts, total), [_phase_line(phase) for phase in by_phase(record)], gone)
 
 
 def _many(count: int, word: str) -> str:

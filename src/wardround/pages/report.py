@@ -15,8 +15,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from wardround.pages import charts, curve, sections, suppress, words
-from wardround.pages.figures import Result, primary
+from wardround.pages import charts, counted, curve, sections, suppress, words
+from wardround.pages.figures import Result, better, primary
 from wardround.pages.headline import headline
 from wardround.pages.left import left
 from wardround.pages.traffic import RecordView, read_record
@@ -69,27 +69,33 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         record: the study's record, or None.
         protocol: the signed plan's JSON, or nothing.
     """
+    learning = curve.learning(result, protocol)
+    kept = curve.kept(learning, bool((protocol.get("evaluation") or {}).get("refit")))
     return _template().render(
         result=result,
         record=record is not None,
         protocol=protocol,
         headline=headline(result),
         metric=words.metric(primary(result)) if primary(result) else "",
-        lower_is_better=words.better(primary(result)) < 0,
-        unit=sections.unit(result),
+        means=words.METRIC_MEANS.get(primary(result), ""),
+        lower_is_better=better(result, primary(result)) < 0,
+        unit=counted.unit(result),
+        tested=counted.tested(result),
+        several_rows=counted.several_rows(result),
         many=len(result.get("sites") or {}) > MANY_SITES,
-        facts=sections.facts(result),
+        facts=sections.facts(result, kept),
         tally=sections.tally(result),
         forest=sections.forest(result),
         model_plot=sections.model_plot(result),
         metric_table=sections.metric_table(result),
         site_table=sections.site_table(result),
         cohort=sections.cohort(result),
-        learning=curve.learning(result, protocol),
+        learning=learning,
         left=left(result, record),
         settings=sections.settings,
         curve=curve,
         charts=charts,
+        better=better,
         words=words,
         small=suppress.LEAST,
     )

@@ -13,7 +13,9 @@ from typing import Any
 from markupsafe import Markup
 
 from wardround.pages import charts, scale, words
-from wardround.pages.figures import NOTHING, Figure, Result, difference, level, models, primary
+from wardround.pages.counted import rows as rows_in_all
+from wardround.pages.counted import several_rows, unit
+from wardround.pages.figures import Figure, Result, better, difference, level, models, primary
 from wardround.pages.headline import groups
 from wardround.pages.suppress import WITHHELD, few_tested, patients_in_all, patients_of, share_of, small
 from wardround.pages.suppress import cell as count
@@ -74,30 +76,36 @@ class Pair:
     note: str
 
 
-def unit(result: Result) -> str:
-    """Return what is counted, split and compared: patients, or images where nobody knows the patients."""
-    return "images" if result.get("unit") == "image" else "patients"
+def facts(result: Result, kept: str = "") -> tuple[Fact, ...]:
+    """Return the short row of key facts.
 
-
-def facts(result: Result) -> tuple[Fact, ...]:
-    """Return the short row of key facts."""
+    Args:
+        result: what `result.json` holds.
+        kept: which round's model was kept, in words.
+    """
     sites: Mapping[str, Any] = result.get("sites") or {}
-    stopped = words.STOPPED.get(str(result.get("stopped", "")), "")
-    rounds = result.get("rounds")
+    stopped, rounds = str(result.get("stopped", "")), result.get("rounds")
+    ended = "no training" if rounds == 0 and stopped == "rounds" else words.STOPPED.get(stopped, "")
     name = primary(result)
     synthetic = "synthetic" if result.get("synthetic") else ""
     patients, hidden = patients_in_all(sites)
+    all_rows = rows_in_all(result) if several_rows(result) else None
+    rows_note = "" if all_rows is None else f"{words.whole(all_rows)} rows"
     found = [
         Fact("Sites", words.whole(len(sites))),
-        Fact(unit(result).capitalize(), patients, ", ".join(part for part in (hidden, synthetic) if part)),
-        Fact("Rounds", words.whole(rounds) if isinstance(rounds, int) else words.NONE, stopped),
+        Fact(unit(result).capitalize(), patients, _joined(rows_note, hidden, synthetic)),
+        Fact("Training rounds", words.whole(rounds) if isinstance(rounds, int) else words.NONE, _joined(kept, ended)),
     ]
     for model in ("federated", "local", "pooled"):
         shown = level(result, model, name)
         if shown.value is not None:
-            note = ", ".join(part for part in (shown.interval(), synthetic) if part)
-            found.append(Fact(words.MODELS[model][0], words.number(shown.value), note, strong=model == "federated"))
+            value = words.number(shown.value, shown.places)
+            found.append(Fact(words.MODELS[model][0], value, _joined(shown.interval(), synthetic), strong=model == "federated"))
     return tuple(found)
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
 
 
 def tally(result: Result) -> tuple[tuple[str, int], ...]:
@@ -108,9 +116,9 @@ def tally(result: Result) -> tuple[tuple[str, int], ...]:
 def forest(result: Result) -> Plot | None:
     """Return the forest plot of federated minus local, the sites sorted by verdict and then by difference, or None without differences."""
     name, margin = primary(result), float(result.get("margin") or 0.0)
-    sign = words.better(name)
+    sign = better(result, name)
     by = groups(result)
-    gaps = {site: _shown(result, site, difference(result, "local", name, site)) for sites in by.values() for site in sites}
+    gaps = {site: difference(result, "local", name, site) for sites in by.values() for site in sites}
     overall = difference(result, "local", name)
     if all(gap.value is None for gap in (overall, *gaps.values())):
         return None
@@ -137,11 +145,6 @@ def _site(result: Result, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _shown(result: Result, site: str, found: Figure) -> Figure:
-    """Return a site's figure, or nothing where it stands on fewer than ten test patients."""
-    return NOTHING if few_tested(_site(result, site)) else found
-
-
 def _models(result: Result) -> list[str]:
     there = models(result)
     return [*(model for model in words.MODELS if model in there), *(model for model in there if model not in words.MODELS)]
@@ -158,7 +161,7 @@ def model_plot(result: Result) -> Plot | None:
     shown = {model: level(result, model, name) for model in _models(result)}
     if all(one.value is None for one in shown.values()):
         return None
-    across = scale.levels(tuple(shown.values()), words.better(name))
+    across = scale.levels(tuple(shown.values()), better(result, name))
     rows = []
     for model, one in shown.items():
         gap = difference(result, model, name).text(signed=True)
@@ -204,13 +207,13 @@ def _sentence(text: str) -> str:
 def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Return the columns and rows of the table of the sites' data, small counts hidden; a column nobody fills is left out."""
     sites: Mapping[str, Mapping[str, Any]] = result.get("sites") or {}
-    heads = [unit(result).capitalize(), "Training", "Validation", "Test", "Examples", "Positive share"]
+    by_patient = unit(result) == "patients"
+    heads = [unit(result).capitalize(), "Training", "Validation", "Test", "Examples (rows)", "Positive share", "Data at the site"]
     rows = []
     for name, site in sites.items():
-        counts = patients_of(site)
         kept = WITHHELD if small(site.get("patients")) else words.size(site["snapshot_bytes"]) if "snapshot_bytes" in site else words.NONE
-        rows.append((name, [*counts.values(), count(site.get("examples")), share_of(site), kept]))
-    heads.append("Data at the site")
+        examples = count(site.get("examples")) if by_patient else words.NONE
+        rows.append((name, [*patients_of(site).values(), examples, share_of(site), kept]))
     used = [index for index in range(len(heads)) if any(cells[index] != words.NONE for _, cells in rows)]
     return [heads[index] for index in used], [(name, [cells[index] for index in used]) for name, cells in rows]
 

@@ -38,7 +38,7 @@ class Traffic:
 
     Attributes:
         name: of the site or phase.
-        rounds: how many rounds anything was sent in.
+        rounds: how many rounds a site sent anything in; of a phase, how many were closed.
         messages: how many were sent.
         bytes: their content together.
         kinds: how many messages of each kind.
@@ -99,12 +99,19 @@ def by_site(record: RecordView) -> tuple[Traffic, ...]:
 
 
 def by_phase(record: RecordView) -> tuple[Traffic, ...]:
-    """Return what left all sites in each phase, in the order in which the phases began."""
+    """Return what left all sites in each phase, in the order in which the phases began; one that only chose among others sent nothing."""
     entries = [entry for log in record.sites.values() for entry in log if entry.get("t") in {"egress", "refused"}]
-    order = [str(entry.get("phase")) for entry in record.study if entry.get("t") == "round_open"]
+    order = [str(entry.get("phase")) for entry in record.study if entry.get("t") in {"round_open", "phase_done"}]
+    closed = Counter(str(entry.get("phase")) for entry in record.study if entry.get("t") == "round_close")
     phases = dict.fromkeys([*order, *(str(entry.get("phase")) for entry in entries)])
     found = (_added(phase, [entry for entry in entries if entry.get("phase") == phase]) for phase in phases)
-    return tuple(one for one in found if one.messages or one.refused)
+    return tuple(replace(one, rounds=closed[one.name]) for one in found)
+
+
+def walked(record: RecordView) -> tuple[int, int]:
+    """Return how many rounds were closed and how many phases have ended, as `wardround verify` counts them."""
+    ended = {entry.get("phase") for entry in record.study if entry.get("t") == "phase_done"}
+    return sum(entry.get("t") == "round_close" for entry in record.study), len(ended)
 
 
 def in_all(parts: Iterable[Traffic]) -> Traffic:

@@ -23,7 +23,7 @@ VERDICT_MEANS: Mapping[str, str] = MappingProxyType(
         "gains": "better than its own model, beyond chance",
         "no_worse": "a loss larger than the margin is ruled out",
         "loses": "worse than its own model, beyond chance",
-        "cannot_say": "too few patients to say",
+        "cannot_say": "not enough evidence",
     }
 )
 
@@ -78,7 +78,21 @@ METRICS: Mapping[str, str] = MappingProxyType(
 )
 """Name of each metric, in the order in which pages list them."""
 
-_LOWER_IS_BETTER = {"brier", "calibration_error", "loss"}
+METRIC_MEANS: Mapping[str, str] = MappingProxyType(
+    {
+        "auroc": "chance that a positive case scores above a negative one; 0.5 is guessing, 1 is perfect",
+        "auprc": "mean precision over all thresholds; guessing gives the share of positives, 1 is perfect",
+        "accuracy": "share that is right at probability 0.5",
+        "balanced_accuracy": "mean of sensitivity and specificity at probability 0.5",
+        "sensitivity": "share of the positives that are flagged",
+        "specificity": "share of the negatives that are not flagged",
+        "brier": "mean squared error of the probability; 0 is perfect",
+        "calibration_error": "mean gap between predicted and observed risk, in ten groups; 0 is perfect",
+        "loss": "mean negative log of the probability given to what was true; 0 is perfect",
+    }
+)
+"""What each metric is, in one short line."""
+
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -96,11 +110,6 @@ def in_sentence(name: str) -> str:
     """Return a metric's name as it stands within a sentence: no capital unless it is an abbreviation or a person's name."""
     label = metric(name)
     return label if name in {"auroc", "auprc", "brier", "f1"} else label.lower()
-
-
-def better(name: str) -> int:
-    """Return +1 when a larger value of this metric is better, -1 when a smaller one is."""
-    return -1 if name in _LOWER_IS_BETTER else 1
 
 
 def number(value: float | None, places: int = 3, signed: bool = False) -> str:

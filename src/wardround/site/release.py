@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from wardround.combining.fixedpoint import OutOfBounds, encode, pack
+from wardround.combining.fixedpoint import OutOfBounds, encode, pack, share_of
 from wardround.record.commitment import SALT_BYTES, commit
 from wardround.record.entries import band
 from wardround.record.envelope import UPDATE, sign
 from wardround.site.accept import Work
 from wardround.site.gate import Site
-from wardround.site.state import stored
-from wardround.study.arrays import Arrays
+from wardround.study.arrays import Arrays, to_bytes
 from wardround.study.task import Answer, Receipt, Refusal, Update
 
 
@@ -26,11 +25,11 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
         reason = "the answer's names are not those that were asked for"
         return site.refuse(task, "release", reason, "Report this; it is a fault of the algorithm.")
     try:
-        body = pack({term.name: encode(term, answer.sums[term.name]) for term in layout})
+        body = pack({term.name: encode(term, answer.sums[term.name], share_of(layout, term, answer.sums)) for term in layout})
     except OutOfBounds as error:
         remedy = "Look for inputs far outside the contract's ranges, or lower the learning rate; the protocol sets the limit."
         return site.refuse(task, "release", str(error), remedy)
-    return send(site, work, body, stored(proposal))
+    return send(site, work, body, None if proposal is None else to_bytes(proposal))
 
 
 def send(site: Site, work: Work, body: bytes, proposal: bytes | None) -> Update:

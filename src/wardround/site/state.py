@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.study.arrays import Arrays, from_bytes, to_bytes
+from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.task import Receipt, RoundClosed, Task, Update
 
 _KEPT = """CREATE TABLE IF NOT EXISTS site_kept (
@@ -76,28 +76,23 @@ class SiteState:
         return last.update.receipt.entry
 
 
+@dataclass(frozen=True)
 class _Kept(Mapping[str, Arrays]):
     """Read kept arrays when they are asked for."""
 
-    def __init__(self, connection: sqlite3.Connection, key: tuple[str, str, str]) -> None:
-        self._db = connection
-        self._key = key
+    db: sqlite3.Connection
+    key: tuple[str, str, str]
 
     def __getitem__(self, phase: str) -> dict[str, np.ndarray]:
         query = f"SELECT arrays FROM site_kept WHERE {_MINE} AND phase = ?"
-        row = self._db.execute(query, (*self._key, phase)).fetchone()
+        row = self.db.execute(query, (*self.key, phase)).fetchone()
         if row is None:
             raise KeyError(phase)
         return from_bytes(row[0])
 
     def __iter__(self) -> Iterator[str]:
-        rows = self._db.execute(f"SELECT phase FROM site_kept WHERE {_MINE} ORDER BY phase", self._key).fetchall()
+        rows = self.db.execute(f"SELECT phase FROM site_kept WHERE {_MINE} ORDER BY phase", self.key).fetchall()
         return iter([row[0] for row in rows])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def stored(proposal: Arrays | None) -> bytes | None:
-    """Return a proposal as the bytes that are kept."""
-    return None if proposal is None else to_bytes(proposal)

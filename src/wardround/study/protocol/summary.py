@@ -135,6 +135,8 @@ def _leaves(protocol: Protocol) -> Iterator[str]:
         settings = f" for {len(group) - 1} settings" if len(group) > 1 else ""
         yield f"{number}. {phase.name}: at most {_messages(sum(counts))}{settings}, with {group[0].leaves()[1]}."
     yield f"Together at most {_messages(together)}, apart from repeated ones. Each is written to the hospital's own log before it is sent."
+    if _histograms_seen(protocol):
+        yield "The coordinator sees each hospital's histograms: at a small hospital they can show single patients' scores and labels."
     yield "A message also names the hospital, the task and its entry in that log, and is signed. A refusal says its reason, never a value."
 
 
@@ -142,8 +144,17 @@ def _messages(count: int) -> str:
     return "1 message" if count == 1 else f"{count} messages"
 
 
+def _histograms_seen(protocol: Protocol) -> bool:
+    """Say whether the coordinator may see a single hospital's histograms."""
+    return protocol.rounds.combine == "plain" and protocol.privacy.counts
+
+
 def _never(protocol: Protocol) -> Iterator[str]:
-    yield "Rows, images or texts of a patient; patient identifiers; dates of a patient; the prediction for a single patient."
+    yield "Rows, images or texts of a patient; patient identifiers; dates of a patient."
+    if _histograms_seen(protocol):
+        yield "Predictions leave in histograms only, without a patient's name; what these can show is said above."
+    else:
+        yield "The prediction for a single patient."
 
 
 def _bounds(protocol: Protocol) -> Iterator[str]:
@@ -204,5 +215,7 @@ def _unprotected(protocol: Protocol) -> Iterator[str]:
         yield "Whoever holds the trained model may learn that a patient was, or was not, among those it was trained on."
     if protocol.rounds.combine == "plain":
         yield "A curious coordinator, or whoever breaks into it, may infer things about patients from a small hospital's sums."
+        if _histograms_seen(protocol):
+            yield "It may read single patients' scores and labels off a small hospital's histogram, without their names."
     yield "A hospital's administrator can always read the hospital's own data. The log shows what this program sent, not what others sent."
     yield "Research use; not a medical device."
