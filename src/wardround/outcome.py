@@ -19,9 +19,6 @@ from wardround.study.dataset import ROLES, Dataset
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
-WRITTEN = ("record", "result.json", "report.html", "model.safetensors")
-"""What a finished study leaves beside its state."""
-
 SMALL = 10
 """Counts of patients under this are not shown for a single site."""
 

@@ -20,8 +20,8 @@ from wardround.coordinator.store import Store, sentences
 from wardround.data.load import Prepared, prepare
 from wardround.data.site_file import SiteFile, load_site
 from wardround.engines.inprocess import InProcess, Place
-from wardround.outcome import WRITTEN, SiteFacts, outcome, released_phase
-from wardround.record import bundle
+from wardround.outcome import SiteFacts, outcome, released_phase
+from wardround.publish import WRITTEN, publish
 from wardround.record.log import Log
 from wardround.record.note import Signer
 from wardround.site.gate import Site
@@ -106,7 +106,8 @@ class SimulatedStudy:
             engine.close()
         trained = time.perf_counter()
         result = self._outcome(places, log, earlier, trained)
-        self._release(places, log, earlier, result)
+        egress = {name: place.site.log for name, place in places.items()}
+        publish(self.folder, self.protocol, self.store, log, egress, released_phase(self.protocol, earlier), result)
         return result
 
     def _finished(self, released: str) -> dict[str, Any]:
@@ -220,34 +221,6 @@ class SimulatedStudy:
         rounds = sum(row["seconds"] for row in history)
         seconds = {"rounds": rounds, "judging": time.perf_counter() - trained, "this_run": time.perf_counter() - self._began}
         return outcome(self.protocol, facts, earlier, sums, history, refusals, seconds)
-
-    def _release(self, places: Mapping[str, Place], log: Log, earlier: Mapping[str, Done], result: dict[str, Any]) -> None:
-        """Write model, result, record and report, and name them in the log before anybody sees them."""
-        from wardround.pages.report import write_report
-
-        released = released_phase(self.protocol, earlier)
-        egress = {name: place.site.log for name, place in places.items()}
-        text = (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-        with sentences():
-            if released is not None and released.model is not None:
-                _write(self.folder / "model.safetensors", to_bytes(released.model))
-            _write(self.folder / "result.json", text)
-            bundle.export(self.folder, log, egress, self.protocol.canonical, self.store.layouts())
-            report = write_report(self.folder).read_bytes()
-        if released is not None:
-            log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
-        self.store.commit()  # first, or a crash could let the log sign two heads of one size
-        with sentences():
-            bundle.export(self.folder, log, egress, self.protocol.canonical, self.store.layouts())
-        self.store.put_meta("released", digest(text).encode())
-        self.store.commit()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_bytes(data)
-    fresh.replace(path)
 
 
 def _site_files(sites: Sequence[str | Path | SiteFile]) -> list[SiteFile]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from wardround.coordinator import events
 from wardround.coordinator.store import Store, sentence, sentences
-from wardround.outcome import WRITTEN
+from wardround.publish import WRITTEN
 from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.interfaces import Model, Rule
 from wardround.study.protocol import Protocol

@@ -60,6 +60,13 @@ def test_wrong_use_exits_with_two(wardround: Terminal, words: tuple[str, ...]) -
     assert "Usage: " in said.out + said.err
 
 
+@pytest.mark.parametrize("words", [("simulate",), ("verify", "a", "b"), ("next", "--jsn"), ("study", "new")])
+def test_wrong_use_of_a_command_that_answers_a_machine_is_a_document(wardround: Terminal, words: tuple[str, ...]) -> None:
+    said = wardround(*words, "--json")
+    assert (said.code, said.document["error"]["kind"]) == (2, "WrongUse")
+    assert said.document["error"]["message"] in said.err
+
+
 def failing(error: BaseException) -> Callable[..., None]:
     def fail(*_: object, **__: object) -> None:
         raise error

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import Terminal
+from wardround.data.site_file import load_site
 
 FIELDS = ["patient", "admission", "age", "creatinine", "length_of_stay", "readmitted"]
 
@@ -40,6 +41,16 @@ def test_a_new_site_file_holds_for_a_table_with_the_contract_s_own_names(wardrou
     found = wardround("site", "check", site, "--study", study, "--json").document
     assert found["ok"] is True
     assert found["rows"] == "60"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("nord", "nord"), ("Köln Süd", "Koln-Sud"), ("2nd", "site-2nd"), ("東", "site"), ("x" * 80, "x" * 64), ("a.b_c-", "a.b_c")],
+)
+def test_a_site_is_called_as_its_file(wardround: Terminal, tmp_path: Path, study: Path, file: str, name: str) -> None:
+    path = tmp_path / f"{file}.toml"
+    assert wardround("site", "new", path, "--study", study).code == 0
+    assert load_site(path).name == name
 
 
 def test_names_that_toml_must_quote_are_quoted(wardround: Terminal, tmp_path: Path, study: Path) -> None:

@@ -15,8 +15,29 @@ def test_a_new_study_passes_its_check(wardround: Terminal, tmp_path: Path) -> No
     assert said.code == 0
     assert said.out.startswith("Privacy\n  No differential privacy")
     found = wardround("study", "check", path, "--json").document
-    assert (found["ok"], found["findings"], found["warnings"]) == (True, [], [])
+    assert (found["ok"], found["findings"]) == (True, [])
     assert found["summary"][-1]["lines"] == [found["digest"]]
+
+
+def test_what_is_left_of_the_template_is_warned_of(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    assert "Warning: study still says 'my-study', as the template does; fill it in." in wardround("study", "check", path).out
+    warned = wardround("study", "check", path, "--json").document["warnings"]
+    keys = ["study", "parties.coordinator", "parties.legal_basis", "parties.ethics", "parties.retention"]
+    assert [warning.split()[0] for warning in warned] == keys
+    path.write_text(path.read_text().replace("my-study", "mine"))
+    assert len(wardround("study", "check", path, "--json").document["warnings"]) == 4
+
+
+def test_what_the_model_receives_is_listed_in_order(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    found = wardround("study", "check", path, "--json").document
+    assert found["inputs"] == ["admission=emergency", "age", "creatinine", "creatinine missing", "length_of_stay"]
+    assert found["outputs"] == 1
+    said = " ".join(wardround("study", "check", path).out.split())
+    assert f"The model receives 5 columns, in this order: {', '.join(found['inputs'])}. It gives 1 number for each row." in said
 
 
 def test_a_file_that_exists_is_not_written_over(wardround: Terminal, tmp_path: Path) -> None:
@@ -62,7 +83,7 @@ def test_an_expired_study_is_warned_of(wardround: Terminal, tmp_path: Path) -> N
     said = wardround("study", "check", path)
     assert said.code == 0
     assert "Warning: the study expired on 2020-12-31" in said.out
-    assert len(wardround("study", "check", path, "--json").document["warnings"]) == 1
+    assert "expired" in wardround("study", "check", path, "--json").document["warnings"][-1]
 
 
 def test_the_schema_is_json(wardround: Terminal) -> None:

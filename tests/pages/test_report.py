@@ -190,6 +190,12 @@ def test_plain_sums_are_said_to_show_single_patients_at_small_sites(tmp_path: Pa
     assert honest not in Page(write_report(tmp_path).read_text()).text
 
 
+def test_a_study_without_a_test_has_no_table_of_dashes() -> None:
+    for result in (trained_only(), counted_only()):
+        text = Page(render(result, None, {})).text
+        assert "site by site" not in text and "The result holds no metrics over all sites." in text
+
+
 def test_what_the_verifier_says_today_is_said_beforehand() -> None:
     text = Page(render(five_sites(), None, {})).text
     assert "ends with the verdict INCOMPLETE and exit code 2" in text and "no witness has cosigned" in text

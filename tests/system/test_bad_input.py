@@ -24,7 +24,7 @@ import pytest
 from benchmarks.parts import hospitals
 from benchmarks.parts.hospitals import MadeUp, Shape
 from tests.cli.terminal import Said, Terminal
-from wardround import simulated
+from wardround import publish
 from wardround.cli.progress import Lines
 from wardround.coordinator import events
 from wardround.record.report import Verdict
@@ -206,14 +206,14 @@ def test_a_full_disk_loses_no_round(size: int, wardround: Terminal, calm: Calm, 
 def test_a_disk_that_is_full_when_results_are_written_loses_nothing(
     size: int, wardround: Terminal, calm: Calm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = simulated._write
+    write = publish._write
 
     def full(path: Path, data: bytes) -> None:
         with no_file_larger_than(size):
             write(path, data)
 
     out = tmp_path / "results"
-    monkeypatch.setattr(simulated, "_write", full)
+    monkeypatch.setattr(publish, "_write", full)
     said = wardround(*calm.made.words(out))
     monkeypatch.undo()
     one_sentence(said, 2, "directory cannot be used (File too large)", "make room, then run the same command again.")

@@ -11,9 +11,8 @@ import pytest
 
 from benchmarks.parts import hospitals, killing
 from benchmarks.parts.hospitals import MadeUp, Shape
-from wardround import simulate, simulated
+from wardround import publish, simulate
 from wardround.coordinator.store import Store
-from wardround.pages import report
 from wardround.record import bundle
 from wardround.record.report import Verdict
 from wardround.record.verify import verify
@@ -48,9 +47,9 @@ class Killed(BaseException):
 
 
 STEPS: dict[str, tuple[Any, str]] = {
-    "files": (simulated, "_write"),
+    "files": (publish, "_write"),
     "record": (bundle, "export"),
-    "report": (report, "write_report"),
+    "report": (publish, "write_report"),
     "database": (Store, "commit"),
 }
 """Everything that makes results durable, by what it writes."""

@@ -1,4 +1,4 @@
-"""`wardround demo`: a study on real data, from nothing to the report, in about a minute."""
+"""`wardround demo`: a study on real data, from nothing to the report, in about ten seconds."""
 
 from __future__ import annotations
 

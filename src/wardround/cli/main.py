@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command(short_help="Run a study on real data, in about a minute.")(demo.demo)
+app.command(short_help="Run a study on real data, from nothing to its report.")(demo.demo)
 app.command(short_help="Run a study with all sites on this machine.")(simulate.simulate)
 app.command(short_help="Check a study's record offline.")(verify.verify)
 app.command(short_help="Write the report of a finished study again.")(report.report)

@@ -55,7 +55,7 @@ def waiting(folder: Path) -> Iterator[Step]:
     """Yield what waits in a folder, the first step first: for each run there, and for a study that has none yet.
 
     Args:
-        folder: may hold `study.toml` and site files (also one folder deeper) and results folders.
+        folder: may hold `study.toml`, with site files beside it or one folder deeper, and results folders.
     """
     found = [path.parent for path in sorted([*folder.glob(runs.STATE), *folder.glob(f"*/{runs.STATE}")])]
     commands = {run: runs.started(run) for run in found}
@@ -72,7 +72,7 @@ def waiting(folder: Path) -> Iterator[Step]:
     if isinstance(read, str):
         yield Step(f"The study file cannot be used yet ({read}). See what is wrong with it:", runs.command("study", "check", study))
     else:
-        yield from _prepare(folder, study, read)
+        yield from _prepare(study, read, _free(folder / RESULTS))
 
 
 def _run(run: Path, started: runs.Started | None) -> Iterator[Step]:
@@ -89,15 +89,15 @@ def _run(run: Path, started: runs.Started | None) -> Iterator[Step]:
         yield Step(f"{run}: the study was interrupted. What started it, such as a call in Python, goes on when it is run again.", "")
 
 
-def _prepare(folder: Path, study: Path, protocol: Protocol) -> Iterator[Step]:
-    """Yield what is still to be done before a study can be run."""
+def _prepare(study: Path, protocol: Protocol, out: Path) -> Iterator[Step]:
+    """Yield what is still to be done before a study can be run, and how to run it."""
     from wardround.study.protocol.templates import left_to_fill_in
 
     left = left_to_fill_in(protocol)
     if left:
         text = f"The study file still says what the template says of {', '.join(left)}. Fill that in, then check it:"
         yield Step(text, runs.command("study", "check", study))
-    sites = site_files(folder)
+    sites = site_files(study.parent)
     for site in sites:
         yield Step(f"Check the data of {site.path}:", runs.command("site", "check", site.path, "--study", study))
     twice = [name for name, count in Counter(site.name for site in sites).items() if count > 1]
@@ -106,11 +106,11 @@ def _prepare(folder: Path, study: Path, protocol: Protocol) -> Iterator[Step]:
         yield Step(f"Give every site a name of its own; these have the same: {named}.", "")
     elif len(sites) < protocol.rounds.quorum:
         known = f"The study needs at least {protocol.rounds.quorum} sites (rounds.quorum); site files here: {len(sites)}."
-        command = runs.command("site", "new", _free(folder / "site.toml"), "--study", study)
+        command = runs.command("site", "new", _free(study.parent / "site.toml"), "--study", study)
         yield Step(f"{known} Describe the data of {'another' if sites else 'a'} hospital:", command)
     else:
         words = (word for site in sites for word in ("--site", site.path))
-        command = runs.command("simulate", study, *words, "--out", _free(folder / RESULTS))
+        command = runs.command("simulate", study, *words, "--out", out)
         yield Step("Run the study with all sites on this machine:", command)
 
 
@@ -129,11 +129,12 @@ def _free(path: Path) -> Path:
 
 
 def site_files(folder: Path) -> list[SiteFound]:
-    """Return the site files in a folder and one folder deeper."""
+    """Return the site files of the study in a folder: those there, and those one folder deeper where no other study is."""
     import tomllib
 
+    deeper = [path for path in folder.glob("*/*.toml") if not path.with_name("study.toml").exists()]
     found = []
-    for path in sorted([*folder.glob("*.toml"), *folder.glob("*/*.toml")]):
+    for path in sorted([*folder.glob("*.toml"), *deeper]):
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 COMMAND, STATE = "command.json", "state.sqlite"
 
@@ -70,17 +69,23 @@ def started(out: Path) -> Started | None:
 def state(out: Path) -> Literal["running", "finished", "interrupted"] | None:
     """Return how far the study in a folder is; None where there is none."""
     import sqlite3
-    from contextlib import closing
 
-    path = out / STATE
-    if not path.exists():
+    if not (out / STATE).exists():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
-            released: Sequence[object] | None = connection.execute("SELECT 1 FROM meta WHERE key = 'released'").fetchone()
+        return "finished" if _rows(out, "SELECT 1 FROM meta WHERE key = 'released'") else "interrupted"
     except sqlite3.DatabaseError as error:
         return "running" if "locked" in str(error) else "interrupted"
-    return "finished" if released else "interrupted"
+
+
+def history(out: Path) -> list[dict[str, Any]]:
+    """Return one row for each round that a folder has seen; none where they cannot be read: running the study says why."""
+    import sqlite3
+
+    try:
+        return [json.loads(row) for (row,) in _rows(out, "SELECT row FROM history ORDER BY number")]
+    except (sqlite3.DatabaseError, ValueError):
+        return []
 
 
 def refuse_unfinished(out: Path) -> None:
@@ -98,6 +103,15 @@ def refuse_unfinished(out: Path) -> None:
         again = started(out)
         remedy = f"The same command goes on: {again}" if again else "The same command, or the same call in Python, goes on."
         raise StoreError(f"{out}: this study has not finished.", remedy)
+
+
+def _rows(out: Path, query: str) -> list[tuple[Any, ...]]:
+    """Return rows of a study's state, which stays as it is."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(f"{(out / STATE).resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def _path(out: Path, kept: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,7 +42,7 @@ def run(started: runs.Started, json: bool = False) -> Result:
 
     loaded = load_study(started.study)
     try:
-        with watching(loaded.protocol, _history(started.out)) as show:
+        with watching(loaded.protocol, runs.history(started.out)) as show:
 
             def watch(event: Event) -> None:
                 if isinstance(event, StudyStarted):  # only now it is sure that the folder belongs to this study
@@ -53,18 +53,6 @@ def run(started: runs.Started, json: bool = False) -> Result:
     except KeyboardInterrupt:
         say.stopped("The last whole round is kept; the same command goes on from there.", json)
         raise typer.Exit(130) from None
-
-
-def _history(out: Path) -> list[dict[str, Any]]:
-    """Return one row for each round that a results folder has already seen."""
-    from contextlib import closing
-
-    from wardround.coordinator.store import Store
-
-    if not (out / runs.STATE).exists():
-        return []
-    with closing(Store(out / runs.STATE)) as store:
-        return store.history()
 
 
 def tell(result: Result, json: bool) -> None:

@@ -84,7 +84,7 @@ def site_text(name: str, contract: Contract, table: str) -> str:
     """
     specials = [(name, what) for name, what in ((contract.patient, "whose row it is"), (contract.time, "time of the row")) if name]
     lines = [
-        f"name = {_quoted(name):<32}  # unique in the study",
+        f"name = {_quoted(name):<30}  # unique in the study",
         "",
         "[source]                               # where the rows are",
         'kind = "table"                         # CSV, TSV or Parquet',

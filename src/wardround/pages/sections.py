@@ -184,10 +184,10 @@ def metric_table(result: Result) -> tuple[list[str], list[tuple[str, list[Figure
 
 
 def site_table(result: Result) -> tuple[Pair, ...]:
-    """Return each site's federated and local value of the primary metric, their difference, the verdict and why."""
+    """Return each site's federated and local value of the primary metric, their difference, the verdict and why; empty without a test."""
     name, notes, verdicts = primary(result), result.get("verdict_notes") or {}, result.get("verdicts") or {}
     rows = []
-    for site in result.get("sites") or {}:
+    for site in (result.get("sites") or {}) if verdicts or models(result) else ():
         few = few_tested(_site(result, site))
         shown = [level(result, "federated", name, site).text(), level(result, "local", name, site).text()]
         shown.append(difference(result, "local", name, site).text(signed=True))

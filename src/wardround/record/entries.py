@@ -37,7 +37,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "ack": "an acknowledgement without content",
     }
 )
-"""Kinds of messages that may leave a site. None is record-level: no kind carries values of single patients."""
+"""Kinds of messages that may leave a site. None is record-level: none lists patients; a bin over very few can still show one."""
 
 PLACES = ("accept", "answer", "release", "admit", "deadline")
 """Where a site's part of a round can end: the first three at the site, the other two at the coordinator."""

@@ -1,0 +1,60 @@
+"""Write down what a finished study leaves: model, result, record and report, each named in the log before anybody sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wardround.coordinator.store import Store, sentences
+from wardround.pages.report import write_report
+from wardround.record import bundle
+from wardround.record.log import Log
+from wardround.study.arrays import to_bytes
+from wardround.study.canonical import digest
+from wardround.study.protocol import Protocol
+from wardround.study.task import Done
+
+WRITTEN = ("record", "result.json", "report.html", "model.safetensors")
+"""What a finished study leaves beside its state."""
+
+
+def publish(
+    folder: Path, protocol: Protocol, store: Store, log: Log, sites: Mapping[str, Log], released: Done | None, result: Mapping[str, Any]
+) -> None:
+    """Write a study's results into its folder, and name them in the study log.
+
+    Args:
+        folder: gets the files of `WRITTEN`.
+        protocol: the signed plan.
+        store: is told, last, that the study is finished.
+        log: the study log.
+        sites: each site's egress log.
+        released: the phase whose model is released, or None.
+        result: contents of `result.json`.
+
+    Raises:
+        StoreError: the disk refused; run again, nothing is lost.
+    """
+    text = (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    with sentences():
+        if released is not None and released.model is not None:
+            _write(folder / "model.safetensors", to_bytes(released.model))
+        _write(folder / "result.json", text)
+        bundle.export(folder, log, sites, protocol.canonical, store.layouts())
+        report = write_report(folder).read_bytes()
+    if released is not None:
+        log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
+    store.commit()  # first, or a crash could let the log sign two heads of one size
+    with sentences():
+        bundle.export(folder, log, sites, protocol.canonical, store.layouts())
+    store.put_meta("released", digest(text).encode())
+    store.commit()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
