@@ -16,9 +16,10 @@ from pydantic import ValidationError
 import wardround
 from tests.engines.faulty import Diverging
 from tests.support import PHASES, plan, rows
+from wardround.pages.report import check_released
 from wardround.record.verify import verify
 from wardround.study.arrays import Arrays
-from wardround.study.errors import ProtocolError, StoreError
+from wardround.study.errors import ProtocolError, StoreError, VerificationError
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -102,6 +103,15 @@ def test_an_edited_result_of_a_finished_folder_is_not_shown(sites: list[Path], t
     result.write_text(result.read_text().replace('"rounds": 0', '"rounds": 9'))
     with pytest.raises(StoreError, match="not the result that was released"):
         wardround.simulate(study(phases=PHASES[:1]), sites, tmp_path)
+
+
+def test_a_report_is_not_written_over_an_edited_result(sites: list[Path], tmp_path: Path) -> None:
+    wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path)
+    check_released(tmp_path)
+    result = tmp_path / "result.json"
+    result.write_text(result.read_text().replace("Small", "Great"))
+    with pytest.raises(VerificationError, match="not the result that was released"):
+        check_released(tmp_path)
 
 
 def test_worker_processes_change_no_bit(finished: wardround.Result, sites: list[Path], tmp_path: Path) -> None:

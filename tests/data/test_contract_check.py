@@ -230,7 +230,7 @@ def test_a_class_that_the_test_part_can_hardly_hold_is_warned() -> None:
     put(columns, "ill", "0", test[0])
     found = one(checked(columns), "warning", "ill")
     assert "too few patients of the test part have '1'" in found.sentence
-    assert "'cannot say'; that takes about 25 of each class" in found.remedy
+    assert "'cannot say'; as a rule about 25 of each class" in found.remedy
     own = {**columns, "set": ["C" if row in test else "A" for row in range(300)]}
     assert "about" not in one(checked(own, split=Split(column="set", train=("A",), test=("C",))), "warning", "ill").remedy
 

@@ -190,5 +190,5 @@ def _judgeable(
     if rare and tested >= ENOUGH:
         listed, wanted = ", ".join(map(repr, rare)), math.ceil(OF_A_CLASS / protocol.evaluation.test)
         sentence = f"{name}: too few patients of the test part have {listed}; a verdict needs {OF_A_CLASS} of each class."
-        more = "" if site.split else f"; that takes about {wanted} of each class in all parts together"
+        more = "" if site.split else f"; as a rule about {wanted} of each class in all parts together are enough"
         found.warn(name, sentence, f"The site can train, but its result will read 'cannot say'{more}.")

@@ -182,6 +182,8 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
         wrong = f"this is not TOML: {str(error).replace(at[0], '') if at else error}."
         line = int(at[1]) if at else text.count("\n") + 1
         raise FileRefused(name, [Finding("", wrong, "Correct this line; text stands in quotes, a list in [ ].", line)]) from error
+    except (ValueError, RecursionError) as error:
+        raise FileRefused(name, [Finding("", "a number is too long or a list too deep.", "Write a plain site file.", None)]) from error
 
 
 def _checked(data: Mapping[str, Any], folder: Path, found: list[Finding]) -> SiteFile | None:

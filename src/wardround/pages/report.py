@@ -20,7 +20,8 @@ from wardround.pages.figures import Result, better, primary
 from wardround.pages.headline import headline
 from wardround.pages.left import left
 from wardround.pages.traffic import RecordView, read_record
-from wardround.study.errors import StoreError
+from wardround.study.canonical import digest
+from wardround.study.errors import StoreError, VerificationError
 
 REPORT = "report.html"
 RESULT = "result.json"
@@ -46,6 +47,19 @@ def write_report(folder: Path) -> Path:
         remedy = "Make room or give access, then run `wardround report` again."
         raise StoreError(f"{page} cannot be written: {error.strerror}.", remedy) from error
     return page
+
+
+def check_released(folder: Path) -> None:
+    """Refuse a result that was edited since it was released; before the release there is nothing to hold it against.
+
+    Raises:
+        VerificationError: the result is not the one that the record says was released.
+    """
+    record, _ = read_record(folder)
+    releases = [entry for entry in (record.study if record else ()) if entry["t"] == "release"]
+    if releases and releases[-1]["result"] != digest((folder / RESULT).read_bytes()):
+        message = f"{folder / RESULT} is not the result that was released."
+        raise VerificationError(message, "Put it back from a copy; 'wardround verify' shows what else differs.")
 
 
 def _result(path: Path) -> dict[str, Any]:

@@ -68,6 +68,8 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
             line = text.count("\n") + 1
         wrong = f"this is not TOML: {what[:1].lower()}{what[1:].removesuffix(' (at end of document)')}."
         raise FileRefused(name, [Finding("", wrong, "Correct this line; text stands in quotes, a list in [ ].", line)]) from error
+    except (ValueError, RecursionError) as error:
+        raise FileRefused(name, [Finding("", "a number is too long or a list too deep.", "Write a plain study file.", None)]) from error
 
 
 def _as_text(value: Any) -> str:
