@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardround.data.cells import as_codes, as_numbers, as_seconds, as_text, tidy, without
+from wardround.data.cells import as_codes, as_numbers, as_seconds, as_text, is_plain, tidy, without
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,10 @@ def test_a_number_is_read(text: str, decimal: str, value: float) -> None:
         ("1_0", "."),
         ("0x1", "."),
         ("<5", "."),
+        ("\uff11\uff12", "."),
+        ("\u0663", "."),
+        ("\uff11,\uff15", ","),
+        ("1e\uff11", "."),
     ],
 )
 def test_what_is_no_number_is_unreadable_and_not_missing(text: str, decimal: str) -> None:
@@ -96,14 +100,49 @@ def test_times_are_seconds_in_utc() -> None:
 
 
 def test_what_is_no_time_is_unreadable() -> None:
-    cells = as_seconds(pl.Series(["2024-13-01", "01.03.2024", "yesterday", None]))
-    assert cells.unreadable.tolist() == [True, True, True, False]
+    cells = as_seconds(pl.Series(["2024-13-01", "01.03.2024", "yesterday", "\uff12024-03-01", None]))
+    assert cells.unreadable.tolist() == [True, True, True, True, False]
 
 
 def test_markers_become_null_whatever_their_spelling() -> None:
     assert without(pl.Series(["?", " ? ", "1"]), ["?"]).to_list() == [None, None, "1"]
     assert without(pl.Series([-999.0, 1.0]), ["-999"]).to_list() == [None, 1.0]
     assert without(pl.Series(["0", "0.0", "00"]), ["0"]).to_list() == [None, None, "00"]
+
+
+def test_among_codes_only_the_very_marker_means_missing() -> None:
+    assert without(pl.Series(["9", " 9 ", "9.0"]), ["9"], exact=True).to_list() == [None, None, "9.0"]
+    assert without(pl.Series(["9", "9.0"]), ["9.0"], exact=True).to_list() == ["9", None]
+    assert without(pl.Series([9.0, 1.0]), ["9"], exact=True).to_list() == [None, 1.0]
+
+
+@given(st.text(max_size=8), st.sampled_from(".,"))
+def test_a_cell_that_is_not_empty_is_never_silently_missing(text: str, decimal: str) -> None:
+    column, empty = pl.Series([text], dtype=pl.String), as_text(pl.Series([text], dtype=pl.String))[0] == ""
+    for cells in (as_numbers(column, decimal), as_codes(column, {"1": 0}), as_seconds(column)):
+        assert cells.missing.tolist() == [empty]
+
+
+@pytest.mark.parametrize("index", [{"401.0": 0, "401.1": 1, "401.9": 2}, {"401": 0, "401.0": 1}, {"1": 0, "1.0": 1, "x": 2}])
+def test_a_cell_is_a_code_letter_by_letter(index: dict[str, int]) -> None:
+    assert as_codes(pl.Series(list(index)), index).values.tolist() == list(index.values())
+    wrong = as_codes(pl.Series([code for code in ("401", "401.0", "1.00") if code not in index]), index)
+    assert wrong.unreadable.all()
+
+
+def test_types_that_hold_no_plain_value_are_told() -> None:
+    plain = [
+        pl.Int128(),
+        pl.Float32(),
+        pl.Decimal(10, 2),
+        pl.String(),
+        pl.Categorical(),
+        pl.Enum(["a"]),
+        pl.Datetime("ms", "UTC"),
+        pl.Time(),
+    ]
+    assert all(is_plain(dtype) for dtype in plain)
+    assert not any(is_plain(dtype) for dtype in [pl.Duration(), pl.Binary(), pl.List(pl.Int8), pl.Array(pl.Int8, 2), pl.Struct([])])
 
 
 @pytest.mark.parametrize(

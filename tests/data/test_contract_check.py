@@ -106,6 +106,13 @@ def test_text_in_a_number_is_counted() -> None:
     assert "12 cells" in found.sentence
 
 
+def test_what_cannot_be_read_is_not_called_missing() -> None:
+    columns = put(put(rows(), "chol", "\uff11\uff12", *range(12)), "sex", "SECRET", *range(12))
+    report = checked(columns).report
+    assert {finding.field for finding in report.errors} == {"chol", "sex"}
+    assert [field.missing for field in report.fields] == [0] * 4
+
+
 def test_values_out_of_range_are_refused_or_set_to_missing_as_the_contract_says() -> None:
     columns = put(rows(), "age", "888", *range(11))
     assert "11 values lie outside 0 to 120 a" in one(checked(columns), "error", "age").sentence
@@ -231,13 +238,77 @@ def test_a_class_that_the_test_part_can_hardly_hold_is_warned() -> None:
     found = one(checked(columns), "warning", "ill")
     assert "too few patients of the test part have '1'" in found.sentence
     assert "'cannot say'; as a rule about 25 of each class" in found.remedy
-    own = {**columns, "set": ["C" if row in test else "A" for row in range(300)]}
-    assert "about" not in one(checked(own, split=Split(column="set", train=("A",), test=("C",))), "warning", "ill").remedy
+    own = {**columns, "set": ["C" if row in test else "AB"[row in train] for row in range(300)]}
+    split = Split(column="set", train=("B",), validation=("A",), test=("C",))
+    assert "about" not in one(checked(own, split=split), "warning", "ill").remedy
 
 
-def test_a_site_without_training_patients_is_warned() -> None:
-    columns = {**rows(), "set": ["C"] * 300}
-    assert "training part" in one(checked(columns, split=Split(column="set", train=("A",), test=("C",))), "warning").sentence
+def test_a_site_without_training_patients_is_refused() -> None:
+    result = checked({**rows(), "set": ["C"] * 300}, split=Split(column="set", train=("A",), test=("C",)))
+    assert "No patient is in the training part" in one(result, "error").sentence
+    assert result.dataset is None
+
+
+def test_a_site_without_validation_or_test_patients_is_warned() -> None:
+    split = Split(column="set", train=("A",), validation=("B",), test=("C",))
+    assert "validation part" in one(checked({**rows(), "set": ["A", "C"] * 150}, split=split), "warning").sentence
+    result = checked({**rows(), "set": ["A", "B"] * 150}, split=split)
+    assert "test part" in one(result, "warning").sentence
+    assert result.dataset is not None
+
+
+@pytest.mark.parametrize("high", [120_000, 1.7e308])
+def test_a_range_far_wider_than_the_data_is_warned(high: float) -> None:
+    agreed = protocol(fields={"age": {"type": "number", "unit": "a", "range": [-high, high]}})
+    found = one(checked(rows(), agreed=agreed), "warning", "age")
+    assert "far wider than the data" in found.sentence
+    assert "narrower" in found.remedy
+    fair = protocol(fields={"age": {"type": "number", "unit": "a", "range": [0, 60_000]}})
+    assert checked(rows(), agreed=fair).report.findings == ()
+    assert checked(put(rows(), "age", "50", *range(300)), agreed=agreed).report.findings == ()
+    unseen = protocol(fields={"age": {"type": "number", "unit": "a", "range": [-high, high], "input": False}})
+    assert checked(rows(), agreed=unseen).report.findings == ()
+
+
+def test_a_parent_code_is_no_child() -> None:
+    icd = protocol(fields={"sex": {"type": "code", "codes": ["401.0", "401.1", "401.9"]}})
+    columns = put(put(rows(), "sex", "401.1", *range(300)), "sex", "401.0", *range(100))
+    result = checked(columns, agreed=icd)
+    assert result.dataset is not None
+    assert result.dataset.columns["sex"].tolist() == [0] * 100 + [1] * 200
+    assert one(checked(put(columns, "sex", "401", *range(12)), agreed=icd), "error", "sex").count == 12
+
+
+def test_codes_that_look_alike_stay_apart() -> None:
+    alike = protocol(fields={"sex": {"type": "code", "codes": ["1", "1.0"]}})
+    local = {"sex": {"codes": {"9": "1", "9.0": "1.0"}}}
+    for columns, entries in ((["1.0"] * 100 + ["1"] * 200, {}), (["9.0"] * 100 + ["9"] * 200, local)):
+        result = checked({**rows(), "sex": columns}, entries, agreed=alike)
+        assert result.dataset is not None
+        assert result.dataset.columns["sex"].tolist() == [1] * 100 + [0] * 200
+
+
+def test_a_marker_is_taken_loosely_in_a_number_and_strictly_in_a_code() -> None:
+    codes = protocol(fields={"sex": {"type": "code", "codes": ["9.0", "8"], "missing": "mean"}})
+    columns = {**put(rows(), "chol", "-9.0", *range(20)), "sex": ["9.0"] * 100 + ["8"] * 190 + ["9"] * 10}
+    result = checked(columns, agreed=codes, missing=["-9", "9"])
+    assert result.dataset is not None
+    assert np.isnan(result.dataset.columns["chol"]).sum() == 20
+    assert result.dataset.columns["sex"].tolist() == [0] * 100 + [1] * 190 + [-1] * 10
+
+
+@pytest.mark.parametrize("field", ["age", "sex", "patient"])
+@pytest.mark.parametrize("dtype", [pl.Duration("ms"), pl.List(pl.Int64), pl.Struct({"a": pl.Int64}), pl.Binary], ids=str)
+def test_a_column_of_no_plain_values_is_named(field: str, dtype: pl.DataType) -> None:
+    frame = pl.DataFrame(rows()).with_columns(pl.Series(field, [None] * 300, dtype=dtype))
+    assert f"column {field!r} is of type" in one(checked(frame), "error", field).sentence
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("us", "UTC"), pl.Time], ids=str)
+def test_dates_in_a_number_or_a_code_are_counted(dtype: pl.DataType) -> None:
+    day = pl.Series("x", [0] * 300).cast(dtype)
+    frame = pl.DataFrame(rows()).with_columns(age=day, sex=day)
+    assert [(finding.field, finding.count) for finding in checked(frame).report.errors] == [("age", 300), ("sex", 300)]
 
 
 @pytest.mark.parametrize("empty", [None, "", " "])
@@ -358,6 +429,23 @@ def test_a_report_does_not_tell_a_hidden_part_by_the_total() -> None:
 def test_few_values_have_no_mean() -> None:
     result = checked(put(rows(), "chol", None, *range(291)))
     assert next(field for field in result.report.fields if field.name == "chol").mean is None
+
+
+def test_few_patients_have_no_summary_however_many_rows_they_have() -> None:
+    columns = {**rows(), "patient": [f"P{row % 9}" for row in range(300)]}
+    for field in checked(columns).report.fields:
+        assert (field.mean, field.sd, field.codes) == (None, None, None)
+        assert "fewer than 10 patients" in str(field)
+    more = {field.name: field for field in checked({**columns, "patient": [f"P{row % 10}" for row in range(300)]}).report.fields}
+    assert more["age"].mean is not None
+    assert more["sex"].codes is not None
+
+
+def test_a_code_of_few_patients_with_many_rows_is_not_shown() -> None:
+    columns = rows()
+    columns["sex"] = ["male"] * 15 + ["female"] * 285
+    columns["patient"][:15] = ["P0"] * 15
+    assert {field.name: field.codes is None for field in checked(columns).report.fields}["sex"]
 
 
 @pytest.mark.parametrize(

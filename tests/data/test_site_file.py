@@ -79,7 +79,12 @@ def test_place_names_file_line_and_key(tmp_path: Path) -> None:
         ('age = "AGE"', 'age = { colum = "AGE" }', 8, "Did you mean 'column'?"),
         ("factor = 38.67", "factor = 0", 9, "map.chol.factor: 0 would make every value the same"),
         ("factor = 38.67", "factor = nan", 9, "map.chol.factor"),
-        ("0 = ", '"1.0" = ', 11, "a local code stands there twice"),
+        ('missing = ["?"]', 'encoding = "base64"', 5, "encoding: is not known"),
+        ('missing = ["?"]', 'encoding = "rot13"', 5, "encoding: is not known"),
+        ('missing = ["?"]', 'encoding = "punycode"', 5, "encoding: is not known"),
+        ('missing = ["?"]', 'encoding = "undefined"', 5, "encoding: is not known"),
+        ('missing = ["?"]', 'encoding = "a\\u0000b"', 5, "encoding"),
+        ("0 = ", '" 1" = ', 11, "a local code stands there twice"),
         ('train = ["A", 1]', "train = []", 14, "split.train"),
         ('test = ["C"]', 'test = ["C", "A"]', 12, "a value stands in two parts"),
         ("[map]", "map", None, "this is not TOML"),
@@ -103,6 +108,12 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         load_site(write(tmp_path, bad))
     for key in ("nam:", "name:", "map.age", "source.pat"):
         assert key in str(refused.value)
+
+
+def test_a_path_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+    for name in ("a\0b", "x" * 5000):
+        with pytest.raises(ProtocolError, match="cannot be read"):
+            load_site(tmp_path / name)
 
 
 def test_a_missing_file_and_a_wrong_encoding_are_said(tmp_path: Path) -> None:

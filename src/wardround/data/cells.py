@@ -1,11 +1,14 @@
 """Turn a column's cells into numbers, codes or times, and count what cannot be: nothing is guessed, nothing silently goes missing.
 
-A source hands over text, or a file's own types. Text is *tidied* before it is compared: blanks around it go, and a whole number written
-with a decimal part of zeros ("1.0", which many programs write for the code 1) loses that part.
+A source hands over text, or a file's own types. A cell is missing when it is empty (or NaN in a column of floating-point numbers) or listed
+as missing; whatever else has no value is counted as unreadable. Identifiers, numbers and markers are *tidied* before they are compared:
+blanks around them go, and a whole number written with a decimal part of zeros ("1.0") loses that part. Codes are not: 401 and 401.0 may be
+two diagnoses.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,12 +16,15 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-_WHOLE = r"^([+-]?\d+)\.0+$"
+# Not \d, which takes digits of every script: full-width ones look like a number here and are none to the cast.
+_WHOLE = r"^([+-]?[0-9]+)\.0+$"
 _NUMBER = {
-    ".": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$",
-    ",": r"^[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?$",
+    ".": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
+    ",": r"^[+-]?([0-9]+,?[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$",
 }
-_DATE_FIRST = r"^\d{4}-\d{2}-\d{2}"
+_DATE_FIRST = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_PLAIN = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Date, pl.Datetime, pl.Time, pl.Null)
+_PLAIN_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Cells:
         return np.asarray(none & ~self.unreadable)
 
 
+def is_plain(dtype: pl.DataType) -> bool:
+    """Return whether a column's cells are numbers, texts, truths or times; lists, structures, durations and raw bytes are no field."""
+    return dtype.is_numeric() or any(dtype == plain for plain in _PLAIN)
+
+
 def tidy(text: str) -> str:
     """Return one text as cells are compared.
 
@@ -52,22 +63,22 @@ def tidy(text: str) -> str:
 
 def as_text(column: pl.Series) -> pl.Series:
     """Return a column of any plain type as tidied text; null where empty."""
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-    return _tidied(column.cast(pl.String))
+    return _tidied(_stripped(column))
 
 
-def without(column: pl.Series, markers: Iterable[str]) -> pl.Series:
+def without(column: pl.Series, markers: Iterable[str], exact: bool = False) -> pl.Series:
     """Return a column in which the cells that say "missing" are null.
 
     Args:
-        column: of any plain type.
-        markers: texts that mean missing, compared tidied; an empty cell always does.
+        column: of any plain type; another comes back as it is.
+        markers: texts that mean missing; an empty cell always does.
+        exact: a text cell must be a marker letter by letter, as among codes, where "9.0" may be another than "9"; else both are tidied.
     """
-    listed = sorted({tidy(marker) for marker in markers})
-    if not listed:
+    as_written = exact and not column.dtype.is_float()
+    listed = sorted({marker.strip() if as_written else tidy(marker) for marker in markers})
+    if not listed or not is_plain(column.dtype):
         return column
-    marked = as_text(column).is_in(listed).fill_null(False)
+    marked = (_stripped(column) if as_written else as_text(column)).is_in(listed).fill_null(False)
     return pl.select(pl.when(~marked).then(column)).to_series().rename(column.name)
 
 
@@ -88,7 +99,7 @@ def as_numbers(column: pl.Series, decimal: str = ".") -> Cells:
     readable = text.str.contains(_NUMBER[decimal]).fill_null(False)
     numbers = text.str.replace(decimal, ".", literal=True).cast(pl.Float64, strict=False)
     values = np.where(readable.to_numpy(), _floats(numbers), np.nan)
-    return Cells(values, (text.is_not_null() & ~readable).to_numpy())
+    return Cells(values, text.is_not_null().to_numpy() & np.isnan(values))
 
 
 def as_codes(column: pl.Series, index: Mapping[str, int]) -> Cells:
@@ -96,9 +107,11 @@ def as_codes(column: pl.Series, index: Mapping[str, int]) -> Cells:
 
     Args:
         column: text, whole numbers or true and false.
-        index: by local code, tidied: the index of the contract's code.
+        index: by local code, letter by letter: the index of the contract's code. Only where all local codes are plain integers may "1.0",
+            which many programs write for 1, stand for "1".
     """
-    text = as_text(column)
+    whole = all(_PLAIN_INTEGER.fullmatch(code) for code in index)
+    text = as_text(column) if whole else _stripped(column)
     text = pl.select(pl.when(text != "").then(text)).to_series()
     found = text.replace_strict(list(index), list(index.values()), default=-1, return_dtype=pl.Int32).fill_null(-1)
     values = found.to_numpy().astype(np.int32)
@@ -132,6 +145,13 @@ def _seconds(text: str) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _stripped(column: pl.Series) -> pl.Series:
+    """Return a column as text without the blanks around it; null where empty."""
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    return column.cast(pl.String).str.strip_chars()
 
 
 def _tidied(text: pl.Series) -> pl.Series:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from wardround.data.cells import as_seconds, as_text, tidy, without
-from wardround.data.fields import column_at, read_field
-from wardround.data.report import CheckReport, FieldSummary, Found, shown
-from wardround.data.site_file import FieldMap, SiteFile
+from wardround.data.cells import Cells, as_seconds, as_text, tidy, without
+from wardround.data.fields import column_at, markers, read_field
+from wardround.data.report import CheckReport, FieldSummary, Found, shown, summarised
+from wardround.data.site_file import SiteFile
 from wardround.data.splits import by_column, by_hash, numbered, positions, renumbered, stated_roles
 from wardround.study.dataset import ROLES, Dataset
 from wardround.study.findings import nearest
@@ -53,16 +53,18 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
     specials = [name for name in (contract.patient, contract.time) if name is not None]
     local = {name: column_at(frame, site.column_of(name), name, found) for name in [*specials, *contract.fields]}
     there = {name: column for name, column in local.items() if column is not None}
+    cells: dict[str, Cells] = {}
     columns: dict[str, np.ndarray] = {}
     summaries: list[FieldSummary] = []
     patient, roles, time = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int8), None
     if len(frame):
         for name, field in contract.fields.items():
             if name in there:
-                columns[name], summary = read_field(name, field, there[name], site, found)
-                summaries.append(summary)
+                cells[name] = read_field(name, field, there[name], site, found)
         time = _time(there, site, contract, found)
         patient, roles = _patients(frame, there, site, protocol, found)
+        summaries = [summarised(name, contract.fields[name], one, patient) for name, one in cells.items()]
+        columns = {name: one.values for name, one in cells.items()}
         _duplicates(list(there.values()), contract, found)
         _judgeable(columns, patient, roles, site, protocol, found)
     parts = {role: int((roles == index).sum()) for index, role in enumerate(ROLES)} if len(roles) else {}
@@ -93,7 +95,7 @@ def _time(there: dict[str, pl.Series], site: SiteFile, contract: Contract, found
     name = contract.time
     if name is None or name not in there:
         return None
-    cells = as_seconds(without(there[name], site.map.get(name, FieldMap()).missing))
+    cells = as_seconds(without(there[name], markers(site, name)))
     unreadable, missing = int(cells.unreadable.sum()), int(cells.missing.sum())
     if unreadable:
         sentence = f"{name}: {shown(unreadable)} cells of column {there[name].name!r} hold something else than a time."
@@ -113,7 +115,7 @@ def _patients(
         found.warn("", f"{site.name}: each row counts as a patient of its own.", remedy)
         identifiers = [f"{site.name}#{row}" for row in range(len(frame))]
     elif name in there:
-        identifiers = _identifiers(without(there[name], site.map.get(name, FieldMap()).missing), name, found)
+        identifiers = _identifiers(without(there[name], markers(site, name)), name, found)
     else:
         return np.zeros(len(frame), dtype=np.int64), np.zeros(0, dtype=np.int8)
     patient, once = numbered(identifiers)
@@ -166,15 +168,19 @@ def _duplicates(columns: list[pl.Series], contract: Contract, found: Found) -> N
 def _judgeable(
     columns: dict[str, np.ndarray], patient: np.ndarray, roles: np.ndarray, site: SiteFile, protocol: Protocol, found: Found
 ) -> None:
-    """Warn of what the site's patients cannot show."""
+    """Refuse a site that has no patients to train on, and warn of what its patients cannot show."""
     if not len(roles):
         return
-    tested, trained = (int((roles == ROLES.index(role)).sum()) for role in ("test", "train"))
+    trained, validated, tested = (int((roles == ROLES.index(role)).sum()) for role in ("train", "validation", "test"))
     if tested < ENOUGH:
         sentence = f"Fewer than {ENOUGH} patients are in the test part, and that allows no verdict."
         found.warn("", sentence, "The site can train, but its result will read 'cannot say'.", tested)
     if not trained:
-        found.warn("", "No patient is in the training part.", "Nothing can be learnt here; the site can only evaluate.", 0)
+        remedy = "Bring more patients, or correct [split] in the site file."
+        found.error("", "No patient is in the training part, so nothing can be learnt here.", remedy, 0)
+        return
+    if not validated:
+        found.warn("", "No patient is in the validation part.", "The site can train, but it has no say in which model is kept.", 0)
     name = protocol.contract.label
     label, codes = columns.get(name), protocol.contract.fields[name].codes
     if label is None or codes is None:

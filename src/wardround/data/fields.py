@@ -11,8 +11,8 @@ from difflib import get_close_matches
 import numpy as np
 import polars as pl
 
-from wardround.data.cells import Cells, as_codes, as_numbers, tidy, without
-from wardround.data.report import SMALL, FieldSummary, Found, shown
+from wardround.data.cells import Cells, as_codes, as_numbers, is_plain, without
+from wardround.data.report import Found, shown
 from wardround.data.site_file import FieldMap, SiteFile
 from wardround.data.units import conversion
 from wardround.study.errors import ProtocolError
@@ -20,25 +20,27 @@ from wardround.study.protocol import Field
 
 # A converted value may miss the end of its range by rounding alone; it is then set to the end.
 _ROUNDING = 1e-9
+# Less of the range than this share is no plausible range any more.
+_FILLED = 1e-3
 
 
 def column_at(frame: pl.DataFrame, column: str | int, field: str, found: Found) -> pl.Series | None:
-    """Return a local column, or None when the source has no such column.
+    """Return a local column, or None when the source has none that could be a field.
 
     Args:
         frame: the source's rows.
         column: its name, or its number counted from 0.
         field: for which it is read.
-        found: gets an error that names the nearest columns, if there is none.
+        found: gets an error that names the nearest columns, if there is none, or says that its cells are no plain values.
     """
     width = frame.width
     if isinstance(column, int):
         if column < width:
-            return frame.to_series(column)
+            return _plain(frame.to_series(column), field, found)
         sentence = f"{field}: there is no column number {column}."
         remedy = f"Columns are numbered 0 to {width - 1}; correct it in the site file."
     elif column in frame.columns:
-        return frame.get_column(column)
+        return _plain(frame.get_column(column), field, found)
     else:
         sentence = f"{field}: there is no column {column!r}."
         remedy = f"Write {field} = and the column's name under [map].{_nearest(column, frame.columns)}"
@@ -46,8 +48,22 @@ def column_at(frame: pl.DataFrame, column: str | int, field: str, found: Found) 
     return None
 
 
-def read_field(name: str, field: Field, column: pl.Series, site: SiteFile, found: Found) -> tuple[np.ndarray, FieldSummary]:
-    """Return a field's values in the contract's unit or codes, and its summary.
+def _plain(column: pl.Series, field: str, found: Found) -> pl.Series | None:
+    if is_plain(column.dtype):
+        return column
+    sentence = f"{field}: column {column.name!r} is of type {column.dtype.base_type()}, which no field can be."
+    found.error(field, sentence, "Export it as numbers, texts or times.")
+    return None
+
+
+def markers(site: SiteFile, name: str) -> tuple[str, ...]:
+    """Return the texts that mean missing in the column of a field: those of the whole source and its own."""
+    listed = site.source.options.get("missing")
+    return *(listed if isinstance(listed, list | tuple) else ()), *site.map.get(name, FieldMap()).missing
+
+
+def read_field(name: str, field: Field, column: pl.Series, site: SiteFile, found: Found) -> Cells:
+    """Return a field's values in the contract's unit or codes.
 
     Args:
         name: of the field.
@@ -57,10 +73,10 @@ def read_field(name: str, field: Field, column: pl.Series, site: SiteFile, found
         found: gets what does not fit.
 
     Returns:
-        float64 [N], NaN where missing; or int32 [N], -1 where missing.
+        numbers, or indices of the contract's codes; what was refused counts as unreadable.
     """
     entry = site.map.get(name, FieldMap())
-    column = without(column, entry.missing)
+    column = without(column, markers(site, name), exact=field.codes is not None)
     values = _number(name, field, column, site, entry, found) if field.range is not None else _code(name, field, column, site, entry, found)
     missing = values.missing
     count = int(missing.sum())
@@ -70,7 +86,7 @@ def read_field(name: str, field: Field, column: pl.Series, site: SiteFile, found
     elif count and field.missing == "refuse":
         remedy = "Complete these rows or leave them out of the file; only the study's contract could let it be missing."
         found.error(name, f"{name}: is missing in {shown(count)} rows; the contract refuses that.", remedy, count)
-    return values.values, _summary(name, field, values.values, count)
+    return values
 
 
 def _number(name: str, field: Field, column: pl.Series, site: SiteFile, entry: FieldMap, found: Found) -> Cells:
@@ -124,8 +140,20 @@ def _within(name: str, field: Field, cells: Cells, entry: FieldMap, found: Found
             found.error(name, f"{sentence}.", "Correct them, or set them to missing.", count)
         else:
             found.warn(name, f"{sentence} and count as missing.", "Look whether they are slips of the pen.", count)
+    if field.input:
+        _filled(name, field, values, found)
     # What is refused anyhow must not be reported a second time as missing.
     return Cells(values, cells.unreadable | outside if many or field.outside == "refuse" else cells.unreadable)
+
+
+def _filled(name: str, field: Field, values: np.ndarray, found: Found) -> None:
+    """Warn where the values fill so little of the contract's range that sums scaled by it lose their digits."""
+    low, high = field.range or (-np.inf, np.inf)
+    present = values[~np.isnan(values)]
+    spread = float(present.max()) - float(present.min()) if len(present) else 0.0
+    if 0 < spread < (high - low) * _FILLED:  # a column of one value says nothing about the range
+        sentence = f"{name}: the contract's range, {low:g} to {high:g} {field.unit}, is far wider than the data."
+        found.warn(name, sentence, "Ask for a narrower range in the study; normalisation loses accuracy with this one.")
 
 
 def _code(name: str, field: Field, column: pl.Series, site: SiteFile, entry: FieldMap, found: Found) -> Cells:
@@ -139,23 +167,13 @@ def _code(name: str, field: Field, column: pl.Series, site: SiteFile, entry: Fie
     if strange:
         sentence = f"{site.place('map', name, 'codes')}: the contract has no code {', '.join(map(repr, strange))}."
         found.error(name, sentence, f"Its codes are: {', '.join(codes)}.")
-    cells = as_codes(column, {tidy(text): codes.index(code) for text, code in local.items() if code in codes})
+    cells = as_codes(column, {text: codes.index(code) for text, code in local.items() if code in codes})
     unknown = int(cells.unreadable.sum())
     if unknown and not strange:
         sentence = f"{name}: {shown(unknown)} cells of column {column.name!r} hold a code that is not known."
         remedy = f"Known here: {', '.join(local)}. Add the others under [map.{name}.codes], or list them as missing."
         found.error(name, sentence, remedy, unknown)
     return cells
-
-
-def _summary(name: str, field: Field, values: np.ndarray, missing: int) -> FieldSummary:
-    if field.codes is not None:
-        counts = np.bincount(values[values >= 0], minlength=len(field.codes))
-        return FieldSummary(name, None, missing, codes={code: int(count) for code, count in zip(field.codes, counts, strict=True)})
-    present = values[~np.isnan(values)]
-    if len(present) < SMALL:
-        return FieldSummary(name, field.unit, missing)
-    return FieldSummary(name, field.unit, missing, float(present.mean()), float(present.std()))
 
 
 def _nearest(column: str, columns: list[str]) -> str:

@@ -9,7 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
+from wardround.data.cells import Cells
 from wardround.study.errors import DataError
+from wardround.study.protocol import Field
 
 SMALL = 10
 _LEVELS = ("error", "warning", "note")
@@ -95,9 +99,9 @@ class FieldSummary:
         name: of the field.
         unit: of a number; None for a code.
         missing: how many rows lack it.
-        mean: of a number, in the contract's unit; None for a code, or where fewer than ten rows have it.
+        mean: of a number, in the contract's unit; None for a code, or where fewer than ten patients stand behind it.
         sd: its standard deviation; None like `mean`.
-        codes: rows by code; None for a number.
+        codes: rows by code; None for a number, or where fewer than ten patients stand behind the field or behind ten rows of one code.
     """
 
     name: str
@@ -114,7 +118,29 @@ class FieldSummary:
         parts = [f"{code}: {count}" for code, count in zip(codes, counts, strict=True)]
         if self.mean is not None and self.sd is not None:
             parts.append(f"mean {self.mean:.3g} {self.unit}, sd {self.sd:.2g}")
+        if not parts:
+            parts.append(f"not shown, fewer than {SMALL} patients")
         return f"{self.name}: {', '.join([*parts, f'missing {missing}'])}"
+
+
+def summarised(name: str, field: Field, cells: Cells, patient: np.ndarray) -> FieldSummary:
+    """Return a field's summary; nothing but the missing rows where fewer than ten patients, however many rows they have, stand behind it.
+
+    Args:
+        name: of the field.
+        field: what the contract says of it.
+        cells: as `read_field` returns them, [N].
+        patient: int64 [N], the patient of each row.
+    """
+    values, missing = cells.values, int(cells.missing.sum())
+    there = values >= 0 if field.codes is not None else ~np.isnan(values)
+    present = values[there]
+    few = len(np.unique(patient[there])) < SMALL
+    if field.codes is None:
+        return FieldSummary(name, field.unit, missing, *(() if few else (float(present.mean()), float(present.std()))))
+    counts = [int(count) for count in np.bincount(present, minlength=len(field.codes))]
+    few |= any(count >= SMALL > len(np.unique(patient[values == code])) for code, count in enumerate(counts))
+    return FieldSummary(name, None, missing, codes=None if few else dict(zip(field.codes, counts, strict=True)))
 
 
 @dataclass(frozen=True)

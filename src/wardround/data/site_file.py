@@ -54,6 +54,8 @@ def _texts(value: object) -> object:
 def _code_map(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
+    if len({str(local).strip() for local in value}) != len(value):
+        raise ValueError("a local code stands there twice, with and without blanks; list each once")
     return {str(local): str(code) if isinstance(code, int) and not isinstance(code, bool) else code for local, code in value.items()}
 
 
@@ -69,7 +71,8 @@ class FieldMap(Section):
         unit: in which the column is measured; None for the contract's unit.
         factor: the field is factor x column + offset; overrides what `unit` would give.
         offset: see `factor`.
-        codes: local code to the contract's code; None when the column holds the contract's codes.
+        codes: local code, as it stands in the column letter by letter, to the contract's code; None when the column holds the contract's
+            codes. Where all local codes are plain integers, "1.0" in the column counts as "1".
         missing: further texts that mean missing in this column, such as "0" for a cholesterol that was not taken.
     """
 
@@ -89,8 +92,6 @@ class FieldMap(Section):
     def _consistent(self) -> Self:
         if self.factor == 0:
             raise ValueError("factor: 0 would make every value the same; write the number that converts the unit")
-        if self.codes is not None and len({tidy(local) for local in self.codes}) != len(self.codes):
-            raise ValueError("codes: a local code stands there twice, as '1' and '1.0' do; list each once")
         return self
 
 
@@ -169,8 +170,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise FileRefused(str(path), [Finding("", "there is no such file.", "Check the path, or write a site file first.")]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "the system refused")
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        why = (error.strerror or "the system refused") if isinstance(error, OSError) else "it is not UTF-8 text"
         raise FileRefused(str(path), [Finding("", f"cannot be read: {why}.", "Save it as UTF-8 text that this user may read.")]) from error
 
 

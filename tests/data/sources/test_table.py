@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.exceptions import PanicException
 
 from tests.data.hospital import protocol
 from wardround.data.sources.table import Table
@@ -56,10 +57,36 @@ def test_tsv_is_told_by_its_name(tmp_path: Path, contract: Contract) -> None:
 
 
 def test_parquet_keeps_its_types(tmp_path: Path, contract: Contract) -> None:
-    frame = pl.DataFrame({"a": [1.5, -999.0], "b": ["?", "x"], "c": [1, 2], "d": [[1], [2]]})
+    frame = pl.DataFrame({"a": [1.5, -999.0], "b": ["?", "x"], "d": [[1], [2]], "c": [1, 2]})
     frame.write_parquet(tmp_path / "rows.parquet")
     read = Table(tmp_path / "rows.parquet", missing=("?", "-999")).read(contract)
-    assert read.to_dict(as_series=False) == {"a": [1.5, None], "b": [None, "x"], "c": [1, 2]}
+    assert read.to_dict(as_series=False) == {"a": [1.5, None], "b": [None, "x"], "d": [[1], [2]], "c": [1, 2]}
+
+
+def test_a_parquet_file_at_which_the_reader_panics_is_refused(tmp_path: Path, contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panics(_: Path) -> pl.DataFrame:
+        raise PanicException("P1 is ill")
+
+    monkeypatch.setattr(pl, "read_parquet", panics)
+    with pytest.raises(DataError, match=r"rows\.parquet: is not a readable Parquet file") as refused:
+        Table(put(tmp_path, b"PAR1", "rows.parquet")).read(contract)
+    assert "P1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "ascii", "utf-8"])
+def test_a_file_of_another_encoding_is_refused(tmp_path: Path, contract: Contract, encoding: str) -> None:
+    with pytest.raises(DataError, match=f"is not {encoding} text"):
+        Table(put(tmp_path, "a,b\nä,12\n".encode("latin-1")), encoding=encoding).read(contract)
+
+
+def test_utf_16_is_read(tmp_path: Path, contract: Contract) -> None:
+    assert Table(put(tmp_path, "a,b\nä,1\n".encode("utf-16")), encoding="utf-16").read(contract).rows() == [("ä", "1")]
+
+
+def test_a_path_that_the_system_refuses_is_said(contract: Contract) -> None:
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        Table(Path("/", "x" * 5000)).read(contract)
+    assert refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from wardround.data.cells import without
 from wardround.study.errors import DataError
@@ -29,6 +29,8 @@ _FORMATS: dict[str, Literal["csv", "tsv", "parquet"]] = {".tsv": "tsv", ".tab": 
 _NOT_TABLES = (".xls", ".xlsx", ".ods", ".sav", ".dta", ".sas7bdat", ".zip", ".gz")
 _NUMBER = re.compile(r"\s*[+-]?[\d.,]*\d[\d.,]*\s*")
 _CHUNK = 20_000
+# Python's, but no file is written in them; the other names that are no text encoding it tells by itself.
+_NOT_TEXT = ("punycode", "idna", "unicode-escape", "raw-unicode-escape")
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,8 @@ class Table(Source):
             raise ValueError('separator: is not one character; write ",", ";" or "\\t"')
         if len(self.quote) > 1 or self.quote == self._separator:
             raise ValueError('quote: is not one character of its own; write "\\"" or "" for none')
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError:
-            raise ValueError('encoding: is not known; write "utf-8", "latin-1" or "cp1252"') from None
+        if not _is_text_encoding(self.encoding):
+            raise ValueError('encoding: is not known; write "utf-8", "latin-1" or "cp1252"')
 
     def read(self, contract: Contract) -> pl.DataFrame:
         """Return the file's rows in their order, under the file's own column names.
@@ -79,19 +79,21 @@ class Table(Source):
         Raises:
             DataError: the file is not there, is not such a table, or a row has the wrong number of cells.
         """
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: there is no such file.", "Check path under [source]; it is relative to the site file's folder.")
         if self.format is None and self.path.suffix.lower() in _NOT_TABLES:
             raise DataError(f"{self.path.name}: {self.path.suffix} files are not read.", "Save it as CSV (UTF-8) and name that file.")
         try:
+            if not self.path.is_file():
+                remedy = "Check path under [source]; it is relative to the site file's folder."
+                raise DataError(f"{self.path}: there is no such file.", remedy)
             frame = self._parquet() if self._format == "parquet" else self._text()
-        except UnicodeDecodeError:
+        except UnicodeError:
             remedy = 'Write the right one under [source]; files from Excel are often encoding = "cp1252".'
             raise DataError(f"{self.path.name}: is not {self.encoding} text.", remedy) from None
         except OSError as error:
             reason = error.strerror or "the system refused"
             raise DataError(f"{self.path.name}: cannot be read: {reason}.", "Check the file and its permissions.") from error
-        return frame.with_columns(without(column, self.missing) for column in frame.get_columns())
+        # The check knows which column holds codes and which numbers, and compares more loosely among the latter.
+        return frame.with_columns(without(column, self.missing, exact=True) for column in frame.get_columns())
 
     @property
     def _format(self) -> Literal["csv", "tsv", "parquet"]:
@@ -102,12 +104,11 @@ class Table(Source):
         return self.separator or ("\t" if self._format == "tsv" else ",")
 
     def _parquet(self) -> pl.DataFrame:
-        """Return a Parquet file; columns of lists or structures are left out, since no field is one."""
+        """Return a Parquet file with the types that it states."""
         try:
-            frame = pl.read_parquet(self.path)
-        except PolarsError:
+            return pl.read_parquet(self.path)
+        except (PolarsError, PanicException):  # some damage makes the reader panic, which is no `Exception`
             raise DataError(f"{self.path.name}: is not a readable Parquet file.", "Write it again, or export it as CSV.") from None
-        return frame.select(column for column in frame.get_columns() if not column.dtype.is_nested() and column.dtype != pl.Binary)
 
     def _text(self) -> pl.DataFrame:
         # "utf-8-sig" drops the mark that Excel puts before the first column's name.
@@ -176,6 +177,13 @@ def _again(first: tuple[int, list[str]], rows: Iterator[tuple[int, list[str]]]) 
     """Yield the first row and then the others."""
     yield first
     yield from rows
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        return codecs.lookup(name).name not in _NOT_TEXT and isinstance("a".encode(name).decode(name), str)
+    except (LookupError, ValueError):
+        return False
 
 
 def _is_data(name: str, missing: tuple[str, ...]) -> bool:
