@@ -74,7 +74,7 @@ def kinds(count: int) -> list[Kind]:
         Kind("tuned and refitted", replace(SHORT, seed=5, tune=tune, refit=True)),
         Kind("three classes", replace(SHORT, seed=6, classes=3)),
         Kind("own aggregator", replace(SHORT, seed=7), own_rule=True),
-        Kind("gates refuse", replace(SHORT, seed=8, update=0.01, sites=7)),
+        Kind("gates refuse", replace(SHORT, seed=8, update=0.06, sites=7)),
         Kind("two sites", replace(SHORT, seed=9, sites=2)),
         Kind("eight sites, much lost", replace(SHORT, seed=10, sites=8, quorum=5), lost=0.3),
         Kind("interrupted often", replace(SHORT, seed=11, sites=5), interrupted=(0, 1, 5, 9, 3)),
