@@ -134,7 +134,7 @@ def _within(name: str, field: Field, cells: Cells, entry: FieldMap, found: Found
         sentence = f"{name}: {shown(count)} values lie outside {low:g} to {high:g} {field.unit}"
         if many:
             here = f"the site file says {entry.unit}" if entry.unit else f"the site file names none, so it was taken as {field.unit}"
-            remedy = "Write the column's own unit = (or factor =) for it under [map]."
+            remedy = "Write the column's own unit = (or factor =) for it under [map], or missing = [...] if it marks a missing value."
             found.error(name, f"{sentence}. Unit? The contract says {field.unit}, {here}.", remedy, count)
         elif field.outside == "refuse":
             found.error(name, f"{sentence}.", "Correct them, or set them to missing.", count)
