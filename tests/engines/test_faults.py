@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.engines.faulty import Faulty, drop, forge
 from tests.support import protocol, rows, small
 from wardround.study.dataset import Dataset
 from wardround.study.errors import QuorumNotMet
-from wardround.study.task import Update
+from wardround.study.task import Task, Update
 
 Arrays = dict[str, np.ndarray]
 
@@ -94,14 +94,23 @@ def test_a_receipt_that_is_not_well_formed_is_refused_by_name(tmp_path: Path, ch
 
 def test_one_hostile_site_cannot_cut_training_short(tmp_path: Path) -> None:
     """Where the quorum needs everybody, a forged signature is an absence to be seen to, not the end of training."""
+    study = small(tmp_path, protocol(rounds={"quorum": 4, "attempts": 2}))
+    asked: list[tuple[str, int]] = []
 
     def unsigned(update: Update) -> Update:
-        return replace(update, signature="00" * 64) if update.site == "site1" else update
+        return replace(update, signature="00" * 64) if update.site == "site1" and asked[-1] == ("train", 2) else update
 
-    study = small(tmp_path, protocol(rounds={"quorum": 4, "attempts": 2}), wrap=lambda engine: Faulty(engine, unsigned))
+    study.engine = Faulty(study.engine, unsigned)
+    inner = study.engine.send
+
+    def send(tasks: Sequence[Task]) -> None:
+        asked.append((tasks[0].phase, tasks[0].round))
+        inner(tasks)
+
+    study.engine.send = send  # type: ignore[method-assign]
     with pytest.raises(QuorumNotMet):
         study.run()
-    assert study.store.done("train") is None
+    assert asked[-2:] == [("train", 2)] * 2 and study.store.done("train") is None
 
 
 def test_a_negative_count_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Refusal, Task, Update
+from wardround.study.task import Refusal, State, Task, Update
 
 
 def joined(parts: list[Dataset]) -> Dataset:
@@ -146,6 +146,12 @@ def test_a_refit_without_a_grid_trains_on_both_as_the_baselines_do(tmp_path: Pat
     study = small(tmp_path, protocol(evaluation={"refit": True}))
     assert [one.phase for one in study.protocol.algorithms] == ["moments", "train.0", "train", "local", "test"]
     done = study.run()
+    tuned = study.protocol.by_phase["train"]
+    state = tuned.begin(study.protocol, done, Stream.public(0))
+    assert isinstance(state, State)
+    data = study.places["site0"].data
+    answer, _ = tuned.answer(tuned.ask(state), data, {}, Stream.public(0))
+    assert answer.sums["examples"] == len(data.rows("train", "validation")) > len(data.rows("train"))
     assert done["train"].digest != done["train.0"].digest
     kept = done["train"].results
     for name, value in under(done["train.0"].results, "params").items():
