@@ -16,6 +16,7 @@ from wardround.learning.evaluation import Estimate, Verdict, all_sites, differen
 from wardround.record.entries import band
 from wardround.study.arrays import Arrays, under
 from wardround.study.dataset import ROLES, Dataset
+from wardround.study.plugins import find
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -53,9 +54,58 @@ def outcome(
         refusals: who was not in a round, and why.
         seconds: wall time by part.
     """
+    own = {
+        "simulation": True,
+        "synthetic": any(one.synthetic for one in facts.values()),
+        "warnings": _warnings(protocol, all_sites(sums["federated"].values()) if sums.get("federated") else {}),
+        "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())},
+        **_judged(protocol, facts, sums),
+    }
+    return _result(protocol, earlier, history, refusals, seconds, own)
+
+
+def federated_outcome(
+    protocol: Protocol,
+    brought: Mapping[str, Mapping[str, Any]],
+    earlier: Mapping[str, Done],
+    history: list[dict[str, Any]],
+    refusals: list[dict[str, Any]],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the contents of `result.json` of a study among hospitals: what the coordinator knows, which is totals.
+
+    Args:
+        protocol: the signed plan.
+        brought: by site, the entry of its log that says which data it brought; empty where the site kept its log.
+        earlier: results of the phases.
+        history: one row a round.
+        refusals: who was not in a round, and why.
+        seconds: wall time by part.
+    """
+    evaluation = protocol.giving("judgement")
+    judged = {} if evaluation is None else earlier[evaluation].results
+    totals = {model: found for model in ("federated", "local") if (found := under(judged, model))}
+    sites = {site: {"patients": entry.get("patients"), "source": entry.get("source")} for site, entry in sorted(brought.items())}
+    own = {
+        "simulation": False,
+        "synthetic": any(find("source", str(one["source"])).synthetic for one in sites.values() if one["source"]),
+        "warnings": _warnings(protocol, totals.get("federated", {})),
+        "sites": sites,
+        **_judged_in_all(protocol, totals),
+    }
+    return _result(protocol, earlier, history, refusals, seconds, own)
+
+
+def _result(
+    protocol: Protocol,
+    earlier: Mapping[str, Done],
+    history: list[dict[str, Any]],
+    refusals: list[dict[str, Any]],
+    seconds: Mapping[str, float],
+    own: Mapping[str, Any],
+) -> dict[str, Any]:
     released = released_phase(protocol, earlier)
     rounds, stopped = training(released, earlier)
-    judged = _judged(protocol, facts, sums)
     unit = "patient" if protocol.contract.patient is not None else "image"
     return {
         "study": protocol.study,
@@ -63,17 +113,13 @@ def outcome(
         "purpose": protocol.question.purpose,
         "question": protocol.question.kind,
         "protocol_digest": protocol.digest,
-        "simulation": True,
-        "synthetic": any(one.synthetic for one in facts.values()),
         "unit": unit,
-        "warnings": _warnings(protocol, sums),
         "lower_is_better": sorted(name for name, sign in protocol.question_plugin.better.items() if sign < 0),
-        "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())},
         "rounds": rounds,
         "stopped": stopped,
         "primary": protocol.primary,
         "margin": protocol.evaluation.margin,
-        **judged,
+        **own,
         "history": [{**row, "kept": _kept(row, earlier)} for row in history],
         "refusals": refusals,
         "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": False},
@@ -137,11 +183,19 @@ def _minus(one: Arrays, other: Arrays) -> dict[str, np.ndarray]:
     return {name: one[name] - other[name] for name in one}
 
 
-def _warnings(protocol: Protocol, sums: Mapping[str, Mapping[str, Arrays]]) -> list[str]:
+def _judged_in_all(protocol: Protocol, totals: Mapping[str, Arrays]) -> dict[str, Any]:
+    """Return metrics over all sites, where single sites' results stay at the sites; paired where both models were tested on the same."""
+    values = {model: replicated(protocol, total) for model, total in totals.items()}
+    same = len(values) == 2 and np.array_equal(totals["federated"]["patients"], totals["local"]["patients"])
+    paired = {"local": _shown({}, _minus(values["federated"], values["local"]))} if same else {}
+    metrics = {model: _shown({}, one) for model, one in values.items()}
+    return {"metrics": metrics, "paired": paired, "verdicts": {}, "verdict_notes": {}}
+
+
+def _warnings(protocol: Protocol, total: Arrays) -> list[str]:
     """Return what a reader must know before anything else: whether the model is better than guessing at all."""
-    if not sums.get("federated"):
+    if not total:
         return []
-    total = all_sites(sums["federated"].values())
     chance = protocol.question_plugin.chance(under(total, "test"))[protocol.primary]
     gain = protocol.direction * (np.atleast_1d(replicated(protocol, total)[protocol.primary]) - chance)
     low = Estimate.of(gain).low

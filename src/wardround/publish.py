@@ -21,7 +21,7 @@ WRITTEN = ("record", "result.json", "report.html", "model.safetensors")
 
 
 def publish(
-    folder: Path, protocol: Protocol, store: Store, log: Log, sites: Mapping[str, Log], released: Done | None, result: Mapping[str, Any]
+    folder: Path, protocol: Protocol, store: Store, log: Log, sites: Mapping[str, Log | bundle.LogFiles], released: Done | None, result: Mapping[str, Any]
 ) -> None:
     """Write a study's results into its folder, and name them in the study log.
 
@@ -30,7 +30,7 @@ def publish(
         protocol: the signed plan.
         store: is told, last, that the study is finished.
         log: the study log.
-        sites: each site's egress log.
+        sites: each site's egress log, or the files of it that the site handed over.
         released: the phase whose model is released, or None.
         result: contents of `result.json`.
 

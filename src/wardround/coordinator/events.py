@@ -69,13 +69,28 @@ class PhaseDone:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Say that nothing is heard of a site any more, for how many seconds."""
+
+    site: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Back:
+    """Say that a site is heard again."""
+
+    site: str
+
+
+@dataclass(frozen=True)
 class Note:
     """Say something else worth a line."""
 
     text: str
 
 
-Event = StudyStarted | RoundOpened | Answered | Refused | RoundClosed | PhaseDone | Note
+Event = StudyStarted | RoundOpened | Answered | Refused | RoundClosed | PhaseDone | Lost | Back | Note
 Watch = Callable[[Event], None]
 
 

@@ -12,6 +12,7 @@ Source: safetensors (see `wardround.study.arrays`); RFC 8785 (canonical JSON).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -85,6 +86,23 @@ def read_snapshot(folder: Path, verify: bool = True) -> Dataset:
         raise VerificationError(f"{folder}: {COLUMNS} was changed after the snapshot was made.", remedy)
     arrays = from_bytes(columns)
     return Dataset(under(arrays, "field"), arrays["patient"], arrays["role"], arrays.get("time"), name)
+
+
+def check_snapshot(folder: Path) -> None:
+    """Check that no byte of a snapshot was changed, without reading it into memory.
+
+    Raises:
+        VerificationError: a byte was changed, or a file is missing; prepare the site again.
+    """
+    remedy = "Prepare the site again, look at it, and approve anew."
+    try:
+        about = (folder / ABOUT).read_bytes()
+        with (folder / COLUMNS).open("rb") as file:
+            columns = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise VerificationError(f"{folder}: this is no whole snapshot ({error.strerror}).", remedy) from error
+    if digest(about) != f"sha256:{folder.name}" or json.loads(about)["columns"] != f"sha256:{columns}":
+        raise VerificationError(f"{folder}: the snapshot was changed after it was made.", remedy)
 
 
 def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:

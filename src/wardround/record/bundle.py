@@ -36,7 +36,9 @@ DEPTH = 2
 LOG_FILES = (ENTRIES, CHECKPOINT, VKEY)
 
 
-def export(directory: Path, study: Log, sites: Mapping[str, Log], protocol: bytes, layouts: Mapping[str, bytes]) -> Path:
+def export(
+    directory: Path, study: Log, sites: Mapping[str, Log | LogFiles], protocol: bytes, layouts: Mapping[str, bytes]
+) -> Path:
     """Write `directory/record`, whole or not at all, over an older one.
 
     Nothing is forced to disk here: the database holds the same and can export again.
@@ -44,7 +46,7 @@ def export(directory: Path, study: Log, sites: Mapping[str, Log], protocol: byte
     Args:
         directory: results folder of the study; made if it is not there.
         study: the coordinator's log.
-        sites: each site's egress log, by site.
+        sites: each site's egress log, by site, or the files of it that the site handed over.
         protocol: the signed plan's canonical JSON.
         layouts: by digest, the canonical JSON of each layout that an entry names.
 
@@ -76,7 +78,7 @@ def export(directory: Path, study: Log, sites: Mapping[str, Log], protocol: byte
     return target
 
 
-def _files(study: Log, sites: Mapping[str, Log], protocol: bytes, layouts: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+def _files(study: Log, sites: Mapping[str, Log | LogFiles], protocol: bytes, layouts: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
     yield PROTOCOL, protocol
     for name, data in layouts.items():
         if digest(data) != name:
@@ -89,10 +91,12 @@ def _files(study: Log, sites: Mapping[str, Log], protocol: bytes, layouts: Mappi
         yield from _log_files(f"{SITES}/{site}", log)
 
 
-def _log_files(folder: str, log: Log) -> Iterator[tuple[str, bytes]]:
-    yield f"{folder}/{ENTRIES}", b"".join(line + b"\n" for line in log.lines())
-    yield f"{folder}/{CHECKPOINT}", log.checkpoint().encode()
-    yield f"{folder}/{VKEY}", f"{log.signer.vkey}\n".encode()
+def _log_files(folder: str, log: Log | LogFiles) -> Iterator[tuple[str, bytes]]:
+    if not isinstance(log, LogFiles):
+        log = LogFiles(folder, b"".join(line + b"\n" for line in log.lines()), log.checkpoint().encode(), f"{log.signer.vkey}\n".encode())
+    yield f"{folder}/{ENTRIES}", log.entries
+    yield f"{folder}/{CHECKPOINT}", log.checkpoint
+    yield f"{folder}/{VKEY}", log.vkey
 
 
 def _clear(folder: Path) -> None:

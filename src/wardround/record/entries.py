@@ -197,6 +197,7 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
         (1, "approval_seen"): _study(site=SITE, protocol=DIGEST, entry=HASH, head=HEAD),
         (1, "round_open"): _study(**_TURN, state=DIGEST, ask=DIGEST, layout=DIGEST, roster=DIGEST, sites=WHOLE, due=WHOLE),
         (1, "ingress"): _study(site=SITE, **_TURN, **_MESSAGE, entry=HASH, index=WHOLE, head=HEAD),
+        (1, "late"): _study(site=SITE, **_TURN, commit=DIGEST, bytes=WHOLE, entry=HASH, index=WHOLE),
         (1, "refusal"): _study(site=SITE, **_TURN, where=PLACE, reason=TEXT, remedy=TEXT),
         (1, "round_close"): _study(**_TURN, total=DIGEST, state=DIGEST, receipts=DIGEST, sites=WHOLE, refused=WHOLE),
         (1, "round_short"): _study(**_TURN, sites=WHOLE, quorum=WHOLE),

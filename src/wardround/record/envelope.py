@@ -29,6 +29,12 @@ UPDATE = "application/vnd.wardround.update+json"
 CLOSING = "application/vnd.wardround.closing+json"
 """Kind of the payload that the coordinator signs when a round closes."""
 
+MESSAGE = "application/vnd.wardround.message+json"
+"""Kind of the payload that is signed under every message between hospitals: its canonical JSON header."""
+
+INVITE = "application/vnd.wardround.invite+json"
+"""Kind of the payload by which a coordinator invites one site."""
+
 _REMEDY = "Ask the signer to sign again; if that fails, the keys were exchanged wrongly or the content was altered."
 
 

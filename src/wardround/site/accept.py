@@ -35,7 +35,7 @@ def accept(site: Site, task: Task) -> Work | Update | Refusal | None:
         if task.stage == "close":
             return None
         _agreed(site, task)
-        site.policy.permit(site.protocol, task.body.layout, datetime.datetime.now(datetime.UTC).date())
+        site.policy.permit(site.protocol, task.body.layout, datetime.datetime.now().astimezone())
         before = _before(site, task)
     except PolicyRefused as error:
         return site.refuse(task, "accept", error.message, error.remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
+from wardround.site.rules import Rules
 from wardround.study.errors import PolicyRefused
 from wardround.study.protocol import Protocol
 from wardround.study.task import Layout
@@ -17,27 +18,35 @@ class Policy:
     Attributes:
         approved: digests of the protocols that this site has signed.
         simulation: all sites are on one machine and nothing leaves it; counts may then pass in plain sums.
+        rules: the hospital's `policy.toml`; None in a simulation.
+        source: kind of source that the rows came from.
+        patients: in the snapshot.
     """
 
     approved: frozenset[str] = frozenset()
     simulation: bool = False
+    rules: Rules | None = None
+    source: str = ""
+    patients: int = 0
 
-    def permit(self, protocol: Protocol, layout: Layout, today: datetime.date) -> None:
+    def permit(self, protocol: Protocol, layout: Layout, now: datetime.datetime) -> None:
         """Let something be answered, or refuse it.
 
         Args:
             protocol: the plan that the task quotes.
             layout: the sums that are asked for.
-            today: at the site.
+            now: at the site, local time.
 
         Raises:
             PolicyRefused: it names the reason and a remedy.
         """
         if protocol.digest not in self.approved:
             raise PolicyRefused("this site has not approved this protocol", "Review and approve the protocol first, or leave the study.")
-        if protocol.parties.expires is not None and today > protocol.parties.expires:
+        if protocol.parties.expires is not None and now.date() > protocol.parties.expires:
             raise PolicyRefused("the study has expired", "Ask the coordinating centre for an amended protocol and approve it.")
         counts = [term.name for term in layout if term.kind == "count" and term.shape and not term.noise]
         if counts and not self.simulation and not protocol.privacy.counts:
             remedy = "Use the secure sum, or state privacy.counts = true in the protocol so that every site can judge it."
             raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", remedy)
+        if self.rules is not None:
+            self.rules.permit(protocol, layout, self.source, self.patients, now)

@@ -7,6 +7,8 @@
     ├── QuorumNotMet         too few sites answered, however often they were asked
     ├── VerificationError    a record, a signature or a model is not what it claims
     ├── StoreError           a directory belongs to another study, or could not be written
+    ├── Unreachable          the other side of a connection does not answer
+    ├── NotAdmitted          the coordinator's hub does not let this key in, or not do this
     └── MissingExtra         an optional part is not installed; names the install line
 
 What a single site does wrong during a round is no exception but a `Refusal` (see `task.py`).
@@ -62,6 +64,14 @@ class VerificationError(WardroundError):
 
 class StoreError(WardroundError):
     """A study's directory cannot be used or written."""
+
+
+class Unreachable(WardroundError):
+    """The other side of a connection does not answer; nothing is lost, and the same can be tried again."""
+
+
+class NotAdmitted(WardroundError):
+    """A key is not known to the other side, or may not do what was tried."""
 
 
 class MissingExtra(WardroundError):

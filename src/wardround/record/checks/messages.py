@@ -91,11 +91,12 @@ def _unseen(evidence: Evidence) -> Iterator[Problem]:
     study = evidence.study
     received = {entry["entry"] for _, entry in study.of("ingress")}
     closed = {turn_of(entry) for _, entry in study.of("round_close", "round_short")}
+    too_late = {entry["entry"] for _, entry in study.of("late")}
     late = {(entry["site"], turn_of(entry)) for _, entry in study.of("refusal") if entry["where"] == "deadline"}
     known = {(entry["site"], entry["index"]) for _, entry in study.of("ingress")}
     for site, log in evidence.sites.items():
         for index, entry in log.of("egress"):
-            if log.leaves[index] in received or (site, index) in known:
+            if log.leaves[index] in received or (site, index) in known or log.leaves[index] in too_late:
                 continue
             turn = turn_of(entry)
             if turn not in closed:

@@ -84,12 +84,14 @@ class Rounds(Section):
     Attributes:
         quorum: fewest sites whose answers make a round.
         due_seconds: how long a site may take.
+        lost_seconds: how long a site whose connection is lost may hold up a round.
         attempts: how often a round that missed its quorum is asked again before the study stops.
         combine: how answers are added up (entry-point name of a combiner).
     """
 
     quorum: Annotated[int, Field(ge=1)]
     due_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 3600
+    lost_seconds: Annotated[float, Field(ge=6, le=30 * 86400)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
     combine: Name = "plain"
 

@@ -1,0 +1,253 @@
+"""Be a hospital's gate on the line: take tasks from the hub, have them settled, send what was released.
+
+Only outgoing connections; a beat every two seconds says that the site is there. A task is in the journal before the hub is told that it
+arrived; an answer is durable here before it is sent, and sent again until the hub has it. So the agent may be killed at any moment: the
+same command goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wardround.engines import parts
+from wardround.engines.connection import Connection
+from wardround.engines.hubkeys import seed
+from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, task_message, task_of, update_message
+from wardround.engines.parts import Body
+from wardround.engines.subjects import PARTS, TASKS, Subjects
+from wardround.record.entries import plain
+from wardround.site.approval import approval
+from wardround.site.desk import Desk
+from wardround.site.folder import SiteFolder, write_bytes
+from wardround.site.journal import Journal
+from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError, WardroundError
+from wardround.study.task import Refusal, Task, Update
+
+BEAT = 2.0
+"""Seconds between two signs of life."""
+
+SKEW = 300.0
+"""Seconds by which the clocks of a site and its coordinator may differ."""
+
+TRIES_REFUSED = 3
+Say = Callable[[str], None]
+
+
+@dataclass
+class Pulse:
+    """Hold what the coordinator last said to the beat: "ok", "second", "revoked", "left", or "" while it is away."""
+
+    state: str = ""
+    time: float = 0.0
+    asked: float = 0.0
+
+
+class Agent:
+    """Run one site's part of a study until it ends.
+
+    Args:
+        folder: of the hospital.
+        connection: the site's database.
+        journal: in it.
+        desk: settles tasks.
+        say: tells the person at the terminal.
+    """
+
+    def __init__(self, folder: SiteFolder, connection: sqlite3.Connection, journal: Journal, desk: Desk, say: Say) -> None:
+        """Connect to the hub and begin to beat.
+
+        Raises:
+            Unreachable: the hub does not answer.
+            NotAdmitted: the site was revoked.
+        """
+        self._folder, self._db, self._journal, self._desk, self._say = folder, connection, journal, desk, say
+        self._member = folder.membership
+        self._subjects = Subjects(self._member.study)
+        self._instance = secrets.token_hex(8)
+        self.pulse = Pulse()
+        self._link = connect(folder)
+        self._link.start(self._beat())
+        self._due = 0.0
+
+    def run(self) -> None:
+        """Go on until the study has ended.
+
+        Raises:
+            NotAdmitted: the site was revoked.
+            PolicyRefused: it has left, or a second process of this site runs elsewhere.
+        """
+        self._approve()
+        while not self._over():
+            self._hear()
+            waiting = self._journal.waiting()
+            self._db.commit()
+            if waiting is None:
+                self._take(BEAT)
+                continue
+            try:
+                self._settle(*waiting)
+            except (Unreachable, StoreError, sqlite3.OperationalError, OSError) as error:
+                what = error.message if isinstance(error, WardroundError) else f"{type(error).__name__}: nothing could be written"
+                self._say(f"Waiting: {what}")
+                time.sleep(1)
+
+    def close(self) -> None:
+        """Let go of the hub."""
+        self._link.close()
+
+    def _over(self) -> bool:
+        return self._journal.meta("ended") is not None
+
+    def _hear(self) -> None:
+        """Act on what the coordinator said last."""
+        if self.pulse.state in ("revoked", "left") or self._link.refused >= TRIES_REFUSED:
+            raise NotAdmitted("This site was cut off by the coordinating centre.", "Ask there why; nothing more leaves this site.")
+        if self.pulse.state == "second":
+            remedy = "Stop the other one first. If there is none, its keys were copied: tell the coordinating centre to revoke this site."
+            raise PolicyRefused("Another process takes part as this site.", remedy)
+        if self.pulse.time and abs(self.pulse.time - self.pulse.asked) > SKEW:
+            minutes = (self.pulse.asked - self.pulse.time) / 60
+            remedy = "Set the clock of this machine; the record's times depend on it."
+            raise PolicyRefused(f"This machine's clock differs from the coordinator's by {minutes:+.0f} minutes.", remedy)
+
+    async def _beat(self) -> None:
+        """Say every two seconds that this site is there, and take in what the coordinator says to it."""
+        number = 0
+        while True:
+            number += 1
+            started = time.time()
+            content = {"instance": self._instance, "number": number, "time": int(started)}
+            message = self._message("beat", content)
+            with suppress(WardroundError, ValueError, KeyError):
+                reply = await self._link.ask(self._subjects.beat(self._member.slot), message)
+                found = Message.read(
+                    reply.data, self._member.coordinator_key.public, ("beat",), self._member.study, COORDINATOR, self._member.site
+                )
+                if found.content.get("instance") == self._instance and found.content.get("number") == number:
+                    self.pulse = Pulse(str(found.content["state"]), float(found.content["time"]), started)
+            await asyncio.sleep(max(0.0, BEAT - (time.time() - started)))
+
+    def _message(self, kind: str, content: dict[str, Any], body: Body | None = None) -> bytes:
+        member = self._member
+        return Message(kind, member.study, member.protocol, member.site, COORDINATOR, {}, content, body).signed(self._folder.keys.signing)
+
+    def _approve(self) -> None:
+        """Tell the coordinator what was approved here; it knows repeats."""
+        found = approval(self._journal, self._member.protocol, self._folder.brought)
+        told = {name: found[name] for name in ("envelope", "entry", "head", "role")}
+        while True:
+            try:
+                self._reply(self._message("approval", {**told, "vkey": self._folder.gate(self._db, frozenset(), None).log.signer.vkey}))
+                return
+            except Unreachable as error:
+                self._hear()
+                self._say(f"Waiting: {error.message}")
+
+    def _reply(self, message: bytes) -> None:
+        """Hand a message to the hub, which keeps it for the coordinator; the same message again changes nothing."""
+        from wardround.study.canonical import digest
+
+        self._link.run(self._link.store(self._subjects.reply(self._member.slot), message, digest(message).removeprefix("sha256:")))
+
+    def _take(self, wait: float) -> None:
+        """Wait for the next task, write it down, and only then say that it arrived."""
+        found = self._link.run(self._link.next(TASKS, self._member.slot, wait))
+        if found is None:
+            return
+        try:
+            message = self._read(found.data)
+            name = message.content["name"] if message.kind == "ending" else task_of(message).digest
+            if not self._journal.put(name, found.data):
+                self._journal.again(name)
+        except (VerificationError, KeyError) as error:
+            self._say(f"A message was thrown away: {error.message if isinstance(error, VerificationError) else 'it is not well formed.'}")
+        self._db.commit()
+        self._link.run(self._link.acknowledge(found))
+
+    def _read(self, data: bytes) -> Message:
+        member = self._member
+        message = Message.read(data, member.coordinator_key.public, ("task", "ending"), member.study, COORDINATOR, member.site)
+        if message.protocol != member.protocol:
+            raise VerificationError("A task quotes another protocol than this site approved.", "Report this to the coordinating centre.")
+        return message
+
+    def _settle(self, name: str, data: bytes) -> None:
+        message = self._read(data)
+        if message.kind == "ending":
+            self._end(message)
+        else:
+            task = task_of(message)
+            asks = b"" if message.body is None else parts.get(self._link, PARTS, self._subjects.parts, message.body)
+            task = asked(task, asks) if message.body is not None else task
+            settled = self._desk.settle(task)
+            if settled is None and self._desk.waits(task):
+                self._say("An answer waits for a person's look: wardround site status; then site approve --held, or site refuse --held.")
+                self._take(BEAT)
+                return
+            self._send(task, settled)
+            if task.stage == "close":
+                self._hand_over()
+        self._journal.settle(name)
+        self._db.commit()
+
+    def _send(self, task: Task, settled: Update | Refusal | None) -> None:
+        key = self._folder.keys.signing
+        if isinstance(settled, Update):
+            body = parts.put(self._link, self._subjects.uploads(self._member.slot), settled.body)
+            self._reply(update_message(task, settled, body).signed(key))
+            self._say(f"{task.phase}, round {task.round + 1}: sums sent, {len(settled.body)} bytes.")
+        elif isinstance(settled, Refusal):
+            self._reply(refusal_message(task, settled).signed(key))
+            self._say(f"{task.phase}, round {task.round + 1}: refused: {settled.reason}. {settled.remedy}")
+
+    def _hand_over(self) -> None:
+        """Give the coordinator a copy of this site's log, if the hospital's rules let it leave."""
+        log = self._folder.gate(self._db, frozenset(), None).log
+        content: dict[str, Any] = {"checkpoint": "", "vkey": log.signer.vkey}
+        body = None
+        if "record" in self._folder.rules.may_leave:
+            lines = b"".join(line + b"\n" for line in log.lines())
+            body = parts.put(self._link, self._subjects.uploads(self._member.slot), lines)
+            content["checkpoint"] = log.checkpoint()
+        self._reply(self._message("record", content, body))
+
+    def _end(self, message: Message) -> None:
+        """Take what the study came to, and end."""
+        for name, described in message.content["files"].items():
+            if name not in ("model.safetensors", "result.json", "report.html"):
+                raise VerificationError("A file has a name that does not belong to a study's end.", "Report this to the coordinating centre.")
+            data = parts.get(self._link, PARTS, self._subjects.parts, Body.described(described))
+            write_bytes(self._folder.path / name, data)
+        self._journal.put_meta("ended", json.dumps(message.content["files"]).encode())
+        self._say(plain(str(message.content.get("text", "The study has ended."))))
+
+
+def connect(folder: SiteFolder, stay: bool = True) -> Connection:
+    """Return the site's connection to its hub, with its own key."""
+    member = folder.membership
+    return Connection(member.url, member.authority, seed(folder.hub_key), member.slot, stay=stay)
+
+
+def tell(folder: SiteFolder, kind: str, content: dict[str, Any]) -> None:
+    """Send the coordinator one message outside of a run, such as that this site refuses or leaves.
+
+    Raises:
+        Unreachable: the hub does not answer.
+    """
+    member = folder.membership
+    message = Message(kind, member.study, member.protocol, member.site, COORDINATOR, {}, content).signed(folder.keys.signing)
+    link = connect(folder, stay=False)
+    try:
+        link.run(link.store(Subjects(member.study).reply(member.slot), message, f"{kind}-{secrets.token_hex(8)}"))
+    finally:
+        link.close()

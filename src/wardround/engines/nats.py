@@ -1,0 +1,258 @@
+"""Carry tasks to hospitals that only dial out, through a hub, and their answers back: the engine of a real federation.
+
+What is asked is stored once as parts and named in each task by its digest. Tasks wait on the hub until their site takes them; replies wait
+there until the coordinator has committed the round that they belong to, so a coordinator that was killed finds the answers that are
+already in. A reply to a round that is over is recorded as late and not used.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from wardround.engines import parts
+from wardround.engines.connection import Connection
+from wardround.engines.hub import reply_queue
+from wardround.engines.messages import COORDINATOR, Message, refusal_of, task_message, update_of
+from wardround.engines.parts import Body
+from wardround.engines.presence import Presence
+from wardround.engines.subjects import PARTS, REPLIES, Subjects
+from wardround.study.errors import Unreachable, VerificationError, WardroundError
+from wardround.study.interfaces import Engine
+from wardround.study.task import Layout, Refusal, Task, Update
+
+QUEUE = "coordinator"
+TICK = 0.2
+KINDS = ("update", "refusal", "approval", "record", "decline", "leave")
+
+
+@dataclass(frozen=True)
+class Member:
+    """Hold how a site is reached and known: its slot and its public signing key."""
+
+    slot: str
+    identity: Ed25519PublicKey
+
+
+@dataclass(frozen=True)
+class Post:
+    """Hold one verified message from a site, and where it stands in the stream of replies."""
+
+    message: Message
+    place: int
+
+
+Members = Callable[[], Mapping[str, Member]]
+
+
+class Nats(Engine):
+    """Carry tasks over a hub.
+
+    Args:
+        link: the coordinator's connection; the study's streams are there.
+        subjects: of the study.
+        protocol: digest of the plan.
+        key: signs tasks.
+        members: who may write, now.
+        asked: names of the sites that take part, now; called before each round, at a moment when nothing is under way.
+        presence: who is there.
+        lost_after: seconds that a lost site may hold a round.
+        other: is given what is neither an answer nor a refusal, and answers to rounds that are over.
+        warn: is told what was thrown away.
+    """
+
+    def __init__(
+        self,
+        link: Connection,
+        subjects: Subjects,
+        protocol: str,
+        key: Ed25519PrivateKey,
+        members: Members,
+        asked: Callable[[], Sequence[str]],
+        presence: Presence,
+        lost_after: float,
+        other: Callable[[Message], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        """Begin to read replies, from the oldest that is kept."""
+        self._link, self._subjects, self._protocol, self._key = link, subjects, protocol, key
+        self._members, self._asked, self._presence, self._lost_after = members, asked, presence, lost_after
+        self._other, self._warn = other, warn
+        self._inbox: queue.Queue[Post] = queue.Queue()
+        self._open: dict[str, Task] = {}
+        self._stored: dict[str, Body] = {}
+        self._read_up_to = 0
+        reply_queue(link, QUEUE)
+        link.start(self._read())
+
+    def sites(self) -> tuple[str, ...]:
+        """Return the names of the sites that take part, sorted."""
+        return tuple(sorted(self._asked()))
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Store what is asked, once, and put each task into its site's queue."""
+        if not {task.digest for task in tasks} <= self._open.keys():
+            self._forget()
+        members = self._members()
+        self._open = {task.digest: task for task in tasks if task.stage == "answer"}
+        for task in tasks:
+            if task.site not in members:
+                continue
+            message = task_message(task, self._store(task)).signed(self._key)
+            self.patiently(partial(self._put_task, members[task.site].slot, message, task.digest))
+
+    def receive(self, due: float) -> Iterator[Update | Refusal]:
+        """Give back answers as they come; a site that is lost for longer than the protocol allows is refused by name."""
+        until = time.monotonic() + due
+        while self._open and time.monotonic() < until:
+            yield from self._lost()
+            with suppress(queue.Empty):
+                post = self._inbox.get(timeout=max(0.0, min(TICK, until - time.monotonic())))
+                reply = self._take(post)
+                if reply is not None:
+                    yield reply
+
+    def listen(self, seconds: float) -> None:
+        """Take in what comes while nothing is asked, for this long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                self._take(self._inbox.get(timeout=left))
+
+    def end(self, files: Mapping[str, bytes], text: str) -> None:
+        """Give every site what the study came to."""
+        bodies = {name: parts.put(self._link, self._subjects.parts, data).describe() for name, data in files.items()}
+        for site, member in self._members().items():
+            content: dict[str, Any] = {"name": f"ending-{self._protocol}", "files": bodies, "text": text}
+            message = Message("ending", self._subjects.study, self._protocol, COORDINATOR, site, {}, content).signed(self._key)
+            self.patiently(partial(self._put_task, member.slot, message, f"ending-{member.slot}"))
+
+    def fetch(self, site: str, body: Body, most: int) -> bytes:
+        """Return what a site put up.
+
+        Raises:
+            VerificationError: it is larger than `most` bytes, not there, or not what it is named.
+        """
+        if body.size > most:
+            raise VerificationError("What it sent is larger than agreed.", "Look at this site's software.")
+        slot = self._members()[site].slot
+        try:
+            return parts.get(self._link, self._subjects.uploads_stream(slot), self._subjects.uploads(slot), body)
+        except Unreachable as error:
+            if self._link.connected:
+                raise VerificationError("What it sent is not there.", "The site sends it again when it is asked again.") from error
+            raise
+
+    def patiently(self, what: Callable[[], None]) -> None:
+        """Do something on the hub, again and again while it is away."""
+        told = False
+        while True:
+            try:
+                return what()
+            except Unreachable as error:
+                if not told:
+                    self._warn(f"Waiting for the hub: {error.message}")
+                told = True
+                time.sleep(TICK)
+
+    def close(self) -> None:
+        """Let go of the hub."""
+        self._link.close()
+
+    def _put_task(self, slot: str, message: bytes, name: str) -> None:
+        self._link.run(self._link.store(self._subjects.task(slot), message, name.removeprefix("sha256:")))
+
+    def _store(self, task: Task) -> Body | None:
+        if task.stage != "answer":
+            return None
+        if task.ask not in self._stored:
+            wire = task.body.wire
+            body = Body.of(wire)
+            self.patiently(lambda: self._put_parts(wire, body))
+            self._stored[task.ask] = body
+        return self._stored[task.ask]
+
+    def _put_parts(self, wire: bytes, body: Body) -> None:
+        parts.put(self._link, self._subjects.parts, wire, body)
+
+    def _forget(self) -> None:
+        """Let the hub forget what belongs to rounds that are committed: replies that were read, uploads, and what was asked before."""
+        if not self._read_up_to or not self._open:
+            return
+        with suppress(WardroundError):
+            self._link.api(f"$JS.API.STREAM.PURGE.{REPLIES}", {"seq": self._read_up_to + 1})
+            for member in self._members().values():
+                self._link.api(f"$JS.API.STREAM.PURGE.{self._subjects.uploads_stream(member.slot)}")
+            for body in self._stored.values():
+                self._link.api(f"$JS.API.STREAM.PURGE.{PARTS}", {"filter": f"{self._subjects.parts}.{body.group}.*"})
+            self._stored.clear()
+
+    def _lost(self) -> Iterator[Refusal]:
+        for digest, task in list(self._open.items()):
+            silent = self._presence.silent(task.site)
+            if silent >= self._lost_after or task.site not in self._members():
+                del self._open[digest]
+                reason = f"no sign of life for {silent:.0f} s" if task.site in self._members() else "it was cut off or has left"
+                remedy = "See that the site runs and reaches the hub (wardround doctor); it comes back by itself."
+                yield Refusal(digest, task.site, "deadline", reason, remedy, again=True)
+
+    def _take(self, post: Post) -> Update | Refusal | None:
+        """Return an answer that is waited for; hand on everything else."""
+        message, self._read_up_to = post.message, max(self._read_up_to, post.place)
+        task = self._open.get(str(message.content.get("task"))) if message.kind in ("update", "refusal") else None
+        if task is None or task.site != message.sender:
+            self._other(message)
+            return None
+        try:
+            if message.protocol != self._protocol or dict(message.turn) != {**task.turn, "stage": task.stage}:
+                raise VerificationError("Its message is of another round than it says.", "Look at this site's software.")
+            if message.kind == "refusal":
+                reply: Update | Refusal = refusal_of(message)
+            else:
+                body = b"" if message.body is None else self._fetched(message.sender, message.body, most_bytes(task.body.layout))
+                reply = update_of(message, body)
+        except VerificationError as error:
+            reply = Refusal(task.digest, task.site, "admit", error.message.rstrip("."), error.remedy)
+        del self._open[task.digest]
+        return reply
+
+    def _fetched(self, site: str, body: Body, most: int) -> bytes:
+        found: list[bytes] = []
+        self.patiently(lambda: found.append(self.fetch(site, body, most)))
+        return found[0]
+
+    async def _read(self) -> None:
+        """Read replies one after the other, check who sent them, and put them into the inbox."""
+        while True:
+            found = await self._link.next(REPLIES, QUEUE, 2.0)
+            if found is None:
+                continue
+            place = int(found.reply.split(".")[5])  # $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>....
+            slot = found.subject.rpartition(".")[2]
+            site, member = next(((name, one) for name, one in self._members().items() if one.slot == slot), ("", None))
+            try:
+                if member is None:
+                    raise VerificationError("A message came from a place without a site.", "")
+                message = Message.read(found.data, member.identity, KINDS, self._subjects.study, site, COORDINATOR)
+            except VerificationError as error:
+                self._warn(f"A message from {site or slot} was thrown away: {error.message}")
+                continue
+            self._inbox.put(Post(message, place))
+
+
+def most_bytes(layout: Layout) -> int:
+    """Return how many bytes an update of this layout can have at most: its integers, and their header with room to spare."""
+    numbers = 0
+    for term in layout:
+        size = term.bits // 8
+        for length in term.shape:
+            size *= length
+        numbers += size
+    return numbers + 4096 + 512 * len(layout)

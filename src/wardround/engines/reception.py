@@ -1,0 +1,126 @@
+"""Answer what sites ask the coordinator directly: to be let in with an invite, and whether all is well.
+
+Joining binds a site's two keys: the message is signed by the new identity and names the key for the hub, and it comes from the slot of
+the invite, which only the holder of the invite could reach. Letting in means: note it, put the key into the slot, have the hub read its
+configuration again. The site hears of it before the hub does, so it tries for a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from wardround.coordinator.enrolment import Enrolment
+from wardround.engines.messages import COORDINATOR, Message
+from wardround.engines.parts import Body
+from wardround.engines.presence import Presence
+from wardround.study.errors import NotAdmitted, StoreError, VerificationError, WardroundError
+
+GRACE = 0.05
+"""Seconds between a welcome and the hub's new configuration, so that the welcome gets through."""
+
+
+@dataclass
+class Reception:
+    """Hold what letting sites in needs.
+
+    Attributes:
+        study: name of the study.
+        protocol: digest of the plan.
+        body: where the plan lies on the hub.
+        key: the coordinator's signing key.
+        enrolment: the list; used from the connection's thread only.
+        presence: who is there.
+        prepare: makes a slot's streams; called in a thread.
+        apply: has the hub follow the list; called in a thread.
+        tell: is told who joined and who was turned away.
+    """
+
+    study: str
+    protocol: str
+    body: Body
+    key: Ed25519PrivateKey
+    enrolment: Enrolment
+    presence: Presence
+    prepare: Callable[[str], None]
+    apply: Callable[[], None]
+    tell: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        """Keep hold of what goes on after a reply."""
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    async def join(self, subject: str, data: bytes) -> bytes:
+        """Let a site in that shows a good invite; tell others why not."""
+        slot = subject.rpartition(".")[2]
+        try:
+            message, identity = _self_signed(data)
+            content = message.content
+            number, key = str(content["invite"]), str(content["hub_key"])
+            if message.study != self.study or content["slot"] != slot or not key.startswith("U") or len(key) != 56:
+                raise VerificationError("This request to join is for another study or place.", "Use the invite as it is.")
+            with self.enrolment.change():
+                new = self.enrolment.admit(number, message.sender, slot, identity, key, time.time())
+        except (VerificationError, NotAdmitted, StoreError) as error:
+            self.tell(f"A request to join from {slot} was turned away: {error.message}")
+            return self._reply("welcome", "", {"error": error.message, "remedy": error.remedy})
+        except (KeyError, TypeError, ValueError):
+            self.tell(f"A request to join from {slot} was turned away: it is not well formed.")
+            return b""
+        await asyncio.to_thread(self.prepare, slot)
+        if new:
+            self.tell(f"{message.sender} has joined.")
+        follow_up = asyncio.ensure_future(self._apply())
+        self._tasks.add(follow_up)
+        follow_up.add_done_callback(self._tasks.discard)
+        return self._reply("welcome", message.sender, {"protocol": self.protocol, "body": self.body.describe(), "time": int(time.time())})
+
+    async def beat(self, subject: str, data: bytes) -> bytes:
+        """Take in a site's beat and tell it how it stands."""
+        slot = subject.rpartition(".")[2]
+        site = next((one for one in self.enrolment.sites() if one.slot == slot and one.state == "joined"), None)
+        if site is None:
+            return b""
+        try:
+            key = Ed25519PublicKey.from_public_bytes(site.identity)
+            content = Message.read(data, key, ("beat",), self.study, site.site, COORDINATOR).content
+            instance, number = str(content["instance"]), int(content["number"])
+        except (VerificationError, KeyError, TypeError, ValueError):
+            self.tell(f"A beat from {site.site} was thrown away: it is not signed by this site.")
+            return b""
+        state = self.presence.beat(site.site, instance, number)
+        answer = {"instance": instance, "number": number, "state": state, "time": int(time.time())}
+        return self._reply("beat", site.site, answer)
+
+    async def _apply(self) -> None:
+        await asyncio.sleep(GRACE)
+        for _ in range(20):
+            try:
+                await asyncio.to_thread(self.apply)
+                return
+            except WardroundError as error:
+                self.tell(f"The hub could not follow the list of sites yet: {error.message}")
+                await asyncio.sleep(0.5)
+
+    def _reply(self, kind: str, to: str, content: Mapping[str, object]) -> bytes:
+        return Message(kind, self.study, self.protocol, COORDINATOR, to, {}, content).signed(self.key)
+
+
+def _self_signed(data: bytes) -> tuple[Message, bytes]:
+    """Return a message that is signed by the very key that it names, and this key."""
+    import json
+
+    identity = bytes.fromhex(json.loads(data)["head"]["content"]["identity"])
+    try:
+        key = Ed25519PublicKey.from_public_bytes(identity)
+    except (ValueError, UnsupportedAlgorithm):
+        raise VerificationError("A request to join does not name a signing key.", "Use the invite as it is.") from None
+    message = Message.unchecked(data, key)
+    if message.kind != "join" or message.to != COORDINATOR:
+        raise VerificationError("This is no request to join.", "Use the invite as it is.")
+    return message, identity

@@ -1,0 +1,278 @@
+"""Do a hospital's part: join with an invite, prepare data, approve the plan, and take part until the study ends.
+
+Each step does one thing and says what is next. Keys are made here and stay here. Preparing reaches the hospital's own systems and never
+the coordinator; taking part reaches the coordinator and never the hospital's own systems.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from wardround.engines import hubkeys, parts
+from wardround.engines.agent import SKEW, Agent, Say, connect, tell
+from wardround.engines.connection import Connection
+from wardround.engines.messages import COORDINATOR, Message
+from wardround.engines.parts import Body
+from wardround.engines.subjects import PARTS, Subjects
+from wardround.engines.workers import Job, Pool
+from wardround.record.envelope import INVITE
+from wardround.record.envelope import open as open_envelope
+from wardround.record.note import VerifierKey
+from wardround.site import approval
+from wardround.site.accept import Work
+from wardround.site.desk import Desk
+from wardround.site.folder import MEMBERSHIP, PROTOCOL, Brought, Membership, SiteFolder, write_bytes, write_text
+from wardround.site.journal import Journal
+from wardround.site.rules import FILE, rules_text
+from wardround.study.canonical import digest
+from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError
+from wardround.study.interfaces import Reply
+from wardround.study.task import Refusal
+
+SITE_FILE, LOCK = "site.toml", "lock"
+PATIENCE = 10.0
+"""Seconds for which a site that was let in tries its own key."""
+
+_AGAIN = "Ask the coordinating centre for a new invite, and compare its fingerprint by telephone."
+
+
+def read_invite(path: Path, now: float) -> Membership:
+    """Read an invite.
+
+    Args:
+        path: of the file.
+        now: seconds since 1970.
+
+    Raises:
+        VerificationError: it was altered, or is not an invite.
+        NotAdmitted: it has expired.
+        StoreError: it cannot be read.
+    """
+    try:
+        sealed = json.loads(path.read_bytes())
+        draft = json.loads(_payload(sealed))
+        payload = open_envelope(sealed, INVITE, VerifierKey.parse(draft["coordinator"]).public)
+        found = Membership(**json.loads(payload))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}).", "Name the invite that the coordinating centre gave you.") from error
+    except (VerificationError, ValueError, KeyError, TypeError) as error:
+        raise VerificationError(f"{path} is not a genuine invite, or it was altered on the way.", _AGAIN) from error
+    if found.expires < now:
+        raise NotAdmitted("This invite has expired, or this machine's clock is wrong.", _AGAIN)
+    return found
+
+
+def _payload(sealed: dict[str, Any]) -> bytes:
+    import base64
+
+    return base64.b64decode(sealed["payload"], validate=True)
+
+
+def join(path: Path, invite: Path) -> SiteFolder:
+    """Make a site's folder, its keys there, and have the site let in; the same command again goes on where it was cut.
+
+    Args:
+        path: of the folder.
+        invite: the file from the coordinating centre.
+
+    Raises:
+        VerificationError: the invite, or what the coordinator sent, is not genuine.
+        NotAdmitted: the invite is expired or used.
+        Unreachable: the hub does not answer.
+        StoreError: the folder belongs to another study.
+    """
+    member = read_invite(invite, time.time())
+    path.mkdir(parents=True, exist_ok=True)
+    folder = SiteFolder(path)
+    if (path / MEMBERSHIP).exists() and folder.membership != member:
+        raise StoreError(f"{path} belongs to study {folder.membership.study} already.", "Use another folder for another study or invite.")
+    with held(path):
+        folder.make_keys()
+        body = _admitted(folder, member)
+        _fetch_protocol(folder, member, body)
+        write_text(path / MEMBERSHIP, json.dumps(asdict(member), indent=1) + "\n")
+        if not (path / FILE).exists():
+            write_text(path / FILE, rules_text(folder.protocol))
+    return folder
+
+
+def _admitted(folder: SiteFolder, member: Membership) -> Body:
+    """Show the invite, with the keys that were made here, and return where the protocol lies."""
+    identity, key = folder.keys.signing, hubkeys.public(folder.hub_key)
+    subject = Subjects(member.study).join(member.slot)
+    content = {"invite": member.invite, "slot": member.slot, "identity": folder.keys.public.public_bytes_raw().hex(), "hub_key": key}
+    request = Message("join", member.study, "", member.site, COORDINATOR, {}, content).signed(identity)
+    link = _either(member, folder.hub_key)
+    try:
+        reply = link.request(subject, request, 10)
+    finally:
+        link.close()
+    found = Message.unchecked(reply, member.coordinator_key.public)
+    if found.kind != "welcome" or found.study != member.study or found.sender != COORDINATOR:
+        raise VerificationError("The coordinator's answer is not genuine.", _AGAIN)
+    if "error" in found.content:
+        raise NotAdmitted(str(found.content["error"]), str(found.content["remedy"]))
+    if found.to != member.site or found.content["protocol"] != member.protocol:
+        raise VerificationError("The coordinator runs another protocol than its invite names.", _AGAIN)
+    if abs(float(found.content["time"]) - time.time()) > SKEW:
+        raise PolicyRefused("This machine's clock differs from the coordinator's by more than five minutes.", "Set the clock, then join again.")
+    return Body.described(found.content["body"])
+
+
+def _either(member: Membership, own: bytes) -> Connection:
+    """Return a connection with the invite's key, or, where the site was let in before, with its own."""
+    try:
+        return Connection(member.url, member.authority, hubkeys.seed(bytes.fromhex(member.admission)), member.slot, stay=False)
+    except NotAdmitted:
+        with suppress(NotAdmitted):
+            return Connection(member.url, member.authority, hubkeys.seed(own), member.slot, stay=False)
+        raise NotAdmitted("This invite was used already, or a newer one took its place.", f"If it was not you, say so at once. {_AGAIN}") from None
+
+
+def _fetch_protocol(folder: SiteFolder, member: Membership, body: Body) -> None:
+    """Fetch the plan with the site's own key, which the hub knows a moment after the welcome."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            link = Connection(member.url, member.authority, hubkeys.seed(folder.hub_key), member.slot, stay=False)
+            break
+        except NotAdmitted:
+            if time.monotonic() > until:
+                raise Unreachable("The hub does not know this site's key yet.", "Try the same command again in a minute.") from None
+            time.sleep(0.1)
+    try:
+        data = parts.get(link, PARTS, Subjects(member.study).parts, body)
+    finally:
+        link.close()
+    if digest(data) != member.protocol:
+        raise VerificationError("The protocol on the hub is not the one that the invite names.", _AGAIN)
+    write_bytes(folder.path / PROTOCOL, data)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[IO[str]]:
+    """Hold a site's folder alone.
+
+    Raises:
+        StoreError: another process works there.
+    """
+    handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError("Another process takes part as this site here.", "Wait for it to end, or stop it.") from None
+        yield file
+
+
+def prepare(folder: SiteFolder) -> Brought:
+    """Read the hospital's rows, hold them against the contract and write the snapshot; reaches no coordinator.
+
+    Raises:
+        DataError: the rows do not meet the contract.
+        ProtocolError: the site file is wrong.
+    """
+    from wardround.data.load import prepare as load
+    from wardround.data.site_file import load_site
+
+    file = load_site(folder.path / SITE_FILE)
+    made = load(file, folder.protocol, folder.snapshots)
+    brought = Brought(made.digest, made.dataset.patients, len(made.dataset.rows("train")), file.source.kind)
+    folder.bring(brought)
+    return brought
+
+
+def approve(folder: SiteFolder, role: str) -> None:
+    """Sign this exact protocol for this snapshot.
+
+    Raises:
+        StoreError: no snapshot was prepared.
+        PolicyRefused: the hospital's own rules forbid the study; names the rule.
+    """
+    protocol, brought = folder.protocol, folder.brought
+    for rule, why in folder.rules.complaints(protocol, brought.source, brought.patients):
+        raise PolicyRefused(f"{FILE}, rule {rule}: {why}.", "Change the rule if the hospital allows it, or refuse: wardround site refuse.")
+    with closing(folder.database()) as connection:
+        approval.approve(folder.gate(connection, frozenset(), None), Journal(connection), brought, role)
+        connection.commit()
+
+
+def refuse(folder: SiteFolder, reason: str) -> bool:
+    """Refuse the protocol, and tell the coordinator; return whether it could be told."""
+    with closing(folder.database()) as connection:
+        approval.refuse(Journal(connection), reason)
+        connection.commit()
+    return _told(folder, "decline", {"reason": reason})
+
+
+def leave(folder: SiteFolder) -> bool:
+    """Leave the study: nothing is answered from now on; return whether the coordinator could be told."""
+    with closing(folder.database()) as connection:
+        approval.refuse(Journal(connection), "this site has left the study")
+        connection.commit()
+    return _told(folder, "leave", {})
+
+
+def _told(folder: SiteFolder, kind: str, content: dict[str, Any]) -> bool:
+    try:
+        tell(folder, kind, content)
+    except (Unreachable, NotAdmitted):
+        return False
+    return True
+
+
+def decide(folder: SiteFolder, decision: str) -> int:
+    """Let held answers out ("release") or not ("refuse"); return how many."""
+    with closing(folder.database()) as connection:
+        count = Journal(connection).decide(decision)
+        connection.commit()
+    return count
+
+
+def run(folder: SiteFolder, say: Say) -> None:
+    """Take part until the study ends.
+
+    Raises:
+        PolicyRefused: nothing was approved, something changed since, or the hospital's rules are not there.
+        NotAdmitted: the coordinating centre cut this site off.
+        Unreachable: the hub does not answer at the start.
+    """
+    from wardround.data.snapshot import check_snapshot
+
+    with held(folder.path), closing(folder.database()) as connection:
+        journal = Journal(connection)
+        connection.commit()
+        if (reason := approval.refused(journal)) is not None:
+            raise PolicyRefused(f"This site refused the protocol ({reason}).", "To take part after all: wardround site approve.")
+        approval.approval(journal, folder.membership.protocol, folder.brought)
+        check_snapshot(folder.snapshot)
+        rules = folder.rules
+        gate = folder.gate(connection, frozenset({folder.protocol.digest}), rules)
+        pool = Pool(1, folder.protocol, {gate.name: folder.snapshot})
+        try:
+            worker = _worker(pool, gate.state.mine)
+            agent = Agent(folder, connection, journal, Desk(gate, journal, connection, worker, rules), say)
+            try:
+                agent.run()
+            finally:
+                agent.close()
+        finally:
+            pool.close()
+
+
+def _worker(pool: Pool, mine: Callable[[], Any]) -> Callable[[Work], Reply]:
+    def answer(work: Work) -> Reply:
+        task = work.task
+        for _, reply in pool.run([Job(task.site, task.phase, task.body, mine(), work.rng)], task.due):
+            return reply
+        return Refusal("", task.site, "answer", f"no answer within {task.due:g} s", "The protocol sets the time; a faster machine helps.", again=True)
+
+    return answer

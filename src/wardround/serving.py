@@ -1,0 +1,402 @@
+"""Serve a study to hospitals: keep the hub running, let sites in, run the rounds, and write down what came of it.
+
+Killed at any moment, the same command goes on: the hub keeps what sites sent, the store the last whole round. A round that misses its
+quorum is asked again when enough sites are there; nobody has to start anything anew.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wardround import centre
+from wardround.coordinator import events
+from wardround.coordinator.book import Book
+from wardround.coordinator.enrolment import Enrolment
+from wardround.coordinator.folder import Folder
+from wardround.coordinator.rounds import Step, run_study
+from wardround.coordinator.store import Store
+from wardround.engines import hub, hubkeys, parts
+from wardround.engines.connection import Connection
+from wardround.engines.messages import Message, update_of
+from wardround.engines.nats import Member, Nats
+from wardround.engines.presence import LEASE, Presence
+from wardround.engines.reception import Reception
+from wardround.engines.subjects import Subjects
+from wardround.outcome import federated_outcome, released_phase
+from wardround.publish import WRITTEN, publish
+from wardround.record.bundle import LogFiles
+from wardround.record.entries import decode, plain
+from wardround.record.envelope import APPROVAL
+from wardround.record.envelope import open as open_envelope
+from wardround.record.log import Log
+from wardround.record.note import VerifierKey
+from wardround.study.canonical import canonical
+from wardround.study.errors import QuorumNotMet, StoreError, VerificationError, WardroundError
+from wardround.study.plugins import make
+
+STATE = "state.sqlite"
+MOST_RECORD = 64 * 2**20
+RECORDS_DUE = 30.0
+
+
+class Keeper:
+    """Keep a hub running: start it, and start it again when it ends.
+
+    Args:
+        folder: of the coordinator.
+        tell: is told when the hub had to be started again.
+    """
+
+    def __init__(self, folder: Folder, tell: Callable[[str], None]) -> None:
+        """Find a running hub or start one.
+
+        Raises:
+            MissingExtra: there is no server to start.
+            StoreError: it does not start.
+        """
+        self._folder, self._tell = folder, tell
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end = threading.Event()
+        self._seed = hubkeys.seed(folder.hub_key("admin"))
+        self._ours = not folder.settings.url
+        if not self._up():
+            if not self._ours:
+                raise StoreError(f"Nothing answers at {folder.settings.url}.", "Start the NATS server there with the hub folder's nats.conf.")
+            self._start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the hub, if it is ours."""
+        self._end.set()
+        self._thread.join(5)
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _up(self) -> bool:
+        return hub.reachable(self._folder.settings.own_url, self._folder.authority, self._seed)
+
+    def _start(self) -> None:
+        self._process = hub.start(hub.binary(self._folder.settings.binary), self._folder.hub)
+        for _ in range(100):
+            if self._process.poll() is not None:
+                break
+            if self._up():
+                return
+            time.sleep(0.05)
+        text = "The hub does not start."
+        raise StoreError(text, f"See {self._folder.hub / 'nats.log'}: the port may be taken, the address not this machine's, or the disk full.")
+
+    def _watch(self) -> None:
+        """Start the hub again when it ended, however it was started."""
+        while not self._end.wait(0.5):
+            gone = self._process.poll() is not None if self._process is not None else self._ours and not self._up()
+            if gone and not self._end.is_set():
+                self._tell("The hub ended and is started again.")
+                with suppress(WardroundError):
+                    self._start()
+
+
+class Serving:
+    """Serve one study until it ends.
+
+    Args:
+        folder: of the coordinator.
+        start_with: sites that must have approved before the first round; 0 for all that are invited.
+        watch: is told what happens.
+    """
+
+    def __init__(self, folder: Folder, start_with: int, watch: events.Watch) -> None:
+        """Open the study's store, find or start the hub, and let sites in from now on.
+
+        Raises:
+            StoreError: another process serves this folder, or the hub cannot be started.
+        """
+        self._folder, self._start_with, self._watch = folder, start_with, watch
+        self._protocol, self._subjects = folder.protocol, Subjects(folder.protocol.study)
+        self._store = Store(folder.path / STATE)
+        self._enrolment, self._desk_enrolment = Enrolment(folder.path / centre.ENROLMENT), Enrolment(folder.path / centre.ENROLMENT)
+        self._lock = threading.Lock()
+        self._pending: list[Message] = []
+        self._records: dict[str, LogFiles | None] = {}
+        self._declined: set[str] = set()
+        self.roster: tuple[str, ...] = ()
+        self._log = self._open_log()
+        self.approved = frozenset(entry["site"] for entry in self._log.entries() if entry["t"] == "approval_seen")
+        hub.write_config(folder.hub, centre.plan(folder, self._enrolment))
+        self._keeper = Keeper(folder, self._note)
+        self._link = Connection(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("coordinator")), "coordinator")
+        self.presence = Presence()
+        self._open_streams()
+        self._engine = Nats(
+            self._link,
+            self._subjects,
+            self._protocol.digest,
+            folder.key,
+            self._members,
+            self._boundary,
+            self.presence,
+            self._protocol.rounds.lost_seconds,
+            self._pending.append,
+            self._note,
+        )
+        self._receive_sites()
+
+    def run(self) -> Mapping[str, Any]:
+        """Run what is left to run, and return the contents of `result.json`."""
+        released = self._store.meta("released")
+        if released is None:
+            self._gather_approvals()
+            book = Book(self._protocol, self._store, self._log, self._folder.key, self._identities(), self._watch)
+            self._watch(events.StudyStarted(self._protocol.study, tuple(one.phase for one in self._protocol.algorithms), tuple(sorted(self.approved))))
+            result = self._study(book)
+        else:
+            self._note("This study is finished; its sites are given what it came to.")
+            result = json.loads((self._folder.path / "result.json").read_bytes())
+        files = {name: (self._folder.path / name).read_bytes() for name in WRITTEN if (self._folder.path / name).is_file()}
+        self._engine.end(files, "The study has ended; model, result and report lie in this folder.")
+        return dict(result)
+
+    def wait_for_sites(self, seconds: float) -> None:
+        """Stay until every site that is there has taken what the study came to, for so long at most."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and any(self.presence.here(site) for site in self._members()):
+            self._engine.listen(0.2)
+
+    def close(self) -> None:
+        """Let go of hub, connection and store; what was not committed is forgotten, and asked again."""
+        self._watching.set()
+        self._engine.close()
+        self._keeper.close()
+        self._store.close()
+        self._enrolment.close()
+        self._desk_enrolment.close()
+
+    def _open_log(self) -> Log:
+        signer = self._folder.signer
+        new = self._store.meta("begun") is None
+        log = Log(self._store.connection, signer.name, signer, self._protocol.study)
+        if new:
+            log.append("protocol", protocol=self._protocol.digest, initial=dict(self._protocol.initial), unregistered=[], coordinator=signer.vkey)
+            self._store.put_meta("begun", b"1")
+        elif self._store.meta("released") is None:
+            turns = [kept for one in self._protocol.algorithms if (kept := self._store.state(one.phase)) is not None]
+            log.append("resumed", phase=turns[0][0].phase if turns else "start", round=turns[0][0].round if turns else 0)
+        self._store.commit()
+        return log
+
+    def _open_streams(self) -> None:
+        taken = [one.slot for one in self._enrolment.sites()]
+        store = centre.store_bytes(self._folder.settings)
+        hub.lay_out(self._link, hub.streams(self._subjects, taken, store, self._upload_bytes()))
+        for slot in taken:
+            hub.task_queue(self._link, self._subjects, slot)
+
+    def _upload_bytes(self) -> int:
+        """Return how much one site may have on the hub at a time: its share of what the hub may keep."""
+        return max(64 * 2**20, centre.store_bytes(self._folder.settings) // 4 // max(4, self._protocol.bounds.sites))
+
+    def _receive_sites(self) -> None:
+        body = parts.put(self._link, self._subjects.parts, self._protocol.canonical)
+        reception = Reception(
+            self._protocol.study,
+            self._protocol.digest,
+            body,
+            self._folder.key,
+            self._desk_enrolment,
+            self.presence,
+            self._prepare,
+            lambda: centre.apply(self._folder, Enrolment(self._folder.path / centre.ENROLMENT)),
+            self._note,
+        )
+        self._link.serve(self._subjects.join("*"), reception.join)
+        self._link.serve(self._subjects.beat("*"), reception.beat)
+        self._watching = threading.Event()
+        threading.Thread(target=self._watch_presence, daemon=True).start()
+
+    def _prepare(self, slot: str) -> None:
+        store = centre.store_bytes(self._folder.settings)
+        hub.lay_out(self._link, hub.streams(self._subjects, [slot], store, self._upload_bytes())[-1:])
+        hub.task_queue(self._link, self._subjects, slot)
+
+    def _watch_presence(self) -> None:
+        """Name sites that are lost, and those that come back."""
+        while not self._watching.wait(0.25):
+            for site, back in self.presence.changes(self.approved):
+                self._watch(events.Back(site) if back else events.Lost(site, LEASE))
+
+    def _note(self, text: str) -> None:
+        self._watch(events.Note(text))
+
+    def _members(self) -> dict[str, Member]:
+        with self._lock:
+            sites = self._enrolment.sites()
+        return {one.site: Member(one.slot, Ed25519PublicKey.from_public_bytes(one.identity)) for one in sites if one.state == "joined"}
+
+    def _identities(self) -> dict[str, Ed25519PublicKey]:
+        with self._lock:
+            return {one.site: Ed25519PublicKey.from_public_bytes(one.identity) for one in self._enrolment.sites()}
+
+    def _boundary(self) -> Sequence[str]:
+        """Return who is asked in the next round; called when everything before is committed."""
+        self._engine.listen(0.0)
+        self._settle_pending()
+        told = False
+        while self._folder.stopped.exists():
+            if not told:
+                reason = plain(self._folder.stopped.read_text(encoding="utf-8")) or "no reason given"
+                self._log.append("stopped", reason=reason)
+                self._store.commit()
+                self._note(f"Stopped: {reason}. To go on: wardround study resume")
+            told = True
+            self._engine.listen(0.25)
+            self._settle_pending()
+        members = self._members()
+        return [site for site in self.roster if site in members]
+
+    def _gather_approvals(self) -> None:
+        """Wait until enough sites have approved; from then on the roster stands."""
+        kept = self._store.meta("roster")
+        if kept is None:
+            self._note("Waiting for sites to join and to approve.")
+            while not self._enough():
+                self._engine.listen(0.1)
+                self._settle_pending()
+            kept = json.dumps(sorted(self.approved)).encode()
+            self._store.put_meta("roster", kept)
+            self._store.commit()
+        self.roster = tuple(json.loads(kept))
+
+    def _enough(self) -> bool:
+        with self._lock:
+            invited, sites = self._enrolment.invites(), self._enrolment.sites()
+        gone = {one.site for one in sites if one.state != "joined"} | self._declined
+        wanted = {one.site for one in invited} - gone
+        ready = len(self.approved - gone)
+        enough = ready >= self._start_with if self._start_with else bool(wanted) and wanted <= self.approved
+        return enough and ready >= self._protocol.rounds.quorum
+
+    def _settle_pending(self) -> None:
+        """Act on what sites sent beside answers, one transaction for all."""
+        while self._pending:
+            message = self._pending.pop(0)
+            try:
+                self._settle(message)
+            except (VerificationError, KeyError, TypeError, ValueError) as error:
+                why = error.message if isinstance(error, VerificationError) else "it is not well formed"
+                self._note(f"A message of {message.sender} ({message.kind}) was thrown away: {why}")
+        self._store.commit()
+
+    def _settle(self, message: Message) -> None:
+        site, content = message.sender, message.content
+        match message.kind:
+            case "approval":
+                self._approve(message)
+            case "decline":
+                self._declined.add(site)
+                self._note(f"{site} refused the protocol: {plain(str(content.get('reason', '')))}")
+            case "leave":
+                centre.cut_off(self._folder, site, "left")
+                self._note(f"{site} has left the study.")
+            case "record":
+                lines = b"" if message.body is None else self._engine.fetch(site, message.body, MOST_RECORD)
+                handed = LogFiles("", lines, str(content["checkpoint"]).encode(), f"{content['vkey']}\n".encode())
+                self._records[site] = handed if message.body is not None else None
+            case "update":
+                self._late(message)
+
+    def _approve(self, message: Message) -> None:
+        """Note a site's signed approval of this exact protocol."""
+        site, content = message.sender, message.content
+        if site in self.approved:
+            return
+        if self._store.meta("roster") is not None:
+            self._note(f"{site} approved after the study had begun; it does not take part.")
+            return
+        vkey = VerifierKey.parse(content["vkey"])
+        public = self._members()[site].identity
+        statement = canonical({"protocol": self._protocol.digest, "site": site, "role": content["role"]})
+        same_key = vkey.public.public_bytes_raw() == public.public_bytes_raw()
+        if message.protocol != self._protocol.digest or not same_key or open_envelope(content["envelope"], APPROVAL, public) != statement:
+            raise VerificationError("It does not approve this protocol.", "Approve again at the site.")
+        self._log.append("join", site=site, vkey=vkey.text)
+        self._log.append("approval_seen", site=site, protocol=self._protocol.digest, entry=content["entry"], head=list(content["head"]))
+        self.approved = frozenset({*self.approved, site})
+        self._note(f"{site} has approved the protocol ({plain(str(content['role']), 80)}).")
+
+    def _late(self, message: Message) -> None:
+        """Record an answer to a round that is over; it is not used."""
+        update = update_of(message, b"")
+        receipt, turn = update.receipt, message.turn
+        known = {entry["entry"] for entry in self._log.entries() if entry["t"] in ("ingress", "late")}
+        if not receipt.well_formed or receipt.entry in known:
+            return
+        where = {name: turn[name] for name in ("phase", "round", "attempt")}
+        size = 0 if message.body is None else message.body.size
+        self._log.append("late", site=update.site, **where, commit=receipt.commit, bytes=size, entry=receipt.entry, index=receipt.index)
+        self._note(f"{update.site} answered {turn['phase']}, round {turn['round'] + 1}, after it had closed; recorded, not used.")
+
+    def _study(self, book: Book) -> dict[str, Any]:
+        """Run the rounds, collect the sites' logs, and write results and record."""
+        algorithms = self._protocol.algorithms
+        steps = [Step(one, make("combiner", self._protocol.rounds.combine, {}, "rounds.combine")) for one in algorithms]
+        while True:
+            try:
+                earlier = run_study(self._protocol, steps, self._engine, book, self._folder.initial)
+                break
+            except QuorumNotMet as error:
+                self._wait_for_quorum(error)
+        self._collect_records()
+        named = ("phase", "round", "site", "where", "reason", "remedy")
+        refusals = [{key: entry[key] for key in named} for entry in self._log.entries() if entry["t"] == "refusal"]
+        handed = {site: files for site, files in self._records.items() if files is not None}
+        brought = {site: _brought(handed.get(site)) for site in self.roster}
+        seconds = {"rounds": sum(row["seconds"] for row in self._store.history())}
+        result = federated_outcome(self._protocol, brought, earlier, self._store.history(), refusals, seconds)
+        publish(self._folder.path, self._protocol, self._store, self._log, handed, released_phase(self._protocol, earlier), result)
+        return result
+
+    def _wait_for_quorum(self, error: QuorumNotMet) -> None:
+        """Wait until enough sites are there to ask again.
+
+        Raises:
+            QuorumNotMet: they are there and refuse; asking again would change nothing.
+        """
+        quorum = self._protocol.rounds.quorum
+        if sum(self.presence.here(site) for site in self._boundary()) >= quorum:
+            raise error
+        self._note(f"{error.message} It is asked again as soon as {quorum} sites are there.")
+        while sum(self.presence.here(site) for site in self._boundary()) < quorum:
+            self._engine.listen(0.5)
+
+    def _collect_records(self) -> None:
+        """Wait for the sites' copies of their logs, as far as the sites are there and let them leave."""
+        until = time.monotonic() + RECORDS_DUE
+        while time.monotonic() < until:
+            missing = [site for site in self._boundary() if site not in self._records]
+            if not any(self.presence.silent(site) < LEASE for site in missing):
+                return
+            self._engine.listen(0.1)
+
+
+def _brought(files: LogFiles | None) -> dict[str, Any]:
+    """Return the last entry of a site's log that says which data it brought; nothing where there is none that can be read."""
+    found: dict[str, Any] = {}
+    for line in () if files is None else files.entries.splitlines():
+        with suppress(WardroundError):
+            entry = decode(line)
+            found = entry if entry["t"] == "snapshot" else found
+    return found

@@ -1,0 +1,65 @@
+"""Sign a protocol for a site, or refuse it; and hold what was signed against what is there now."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from wardround.record.commitment import SALT_BYTES
+from wardround.site.folder import Brought
+from wardround.site.gate import Site
+from wardround.site.journal import Journal
+from wardround.study.errors import PolicyRefused
+
+_APPROVAL, _REFUSAL = "approval", "refusal"
+
+
+def approve(site: Site, journal: Journal, brought: Brought, role: str) -> None:
+    """Log which snapshot the site brings and its signed approval of this exact protocol, and keep it for the coordinator.
+
+    Args:
+        site: the gate; its log gets two entries.
+        journal: keeps the approval.
+        brought: the snapshot that was looked at.
+        role: of the person who approves, such as "data-protection officer".
+    """
+    entry, head = site.join(brought.snapshot, os.urandom(SALT_BYTES), brought.patients, brought.source, role)
+    envelope = next(one["envelope"] for one in reversed(list(site.log.entries())) if one["t"] == "approval")
+    kept = {"protocol": site.protocol.digest, "snapshot": brought.snapshot, "entry": entry, "head": list(head), "envelope": envelope}
+    journal.put_meta(_APPROVAL, json.dumps({**kept, "role": role}).encode())
+    journal.put_meta(_REFUSAL, b"")
+
+
+def refuse(journal: Journal, reason: str) -> None:
+    """Take an approval back, or say no from the start: nothing is answered from now on."""
+    journal.put_meta(_REFUSAL, reason.encode())
+    journal.put_meta(_APPROVAL, b"")
+
+
+def refused(journal: Journal) -> str | None:
+    """Return why the site refused the protocol, or None."""
+    reason = journal.meta(_REFUSAL)
+    return reason.decode() if reason else None
+
+
+def approval(journal: Journal, protocol: str, brought: Brought) -> dict[str, Any]:
+    """Return what was approved.
+
+    Args:
+        journal: that keeps it.
+        protocol: digest of the plan now.
+        brought: the snapshot now.
+
+    Raises:
+        PolicyRefused: nothing was approved, or plan or snapshot are others than were approved.
+    """
+    kept = journal.meta(_APPROVAL)
+    if not kept:
+        raise PolicyRefused("This site has not approved the protocol.", "Read it with 'wardround site review', then run: wardround site approve.")
+    found: dict[str, Any] = json.loads(kept)
+    if found["protocol"] != protocol:
+        raise PolicyRefused("The protocol is another one than this site approved.", "Review and approve it anew.")
+    if found["snapshot"] != brought.snapshot:
+        raise PolicyRefused("The snapshot was changed after the approval.", "Approve again: wardround site approve.")
+    return found
