@@ -90,6 +90,7 @@ class Small:
     engine: Engine
     seen: list[events.Event]
     combiner: Combiner
+    names: tuple[str, ...] = ()
 
     def run(self) -> dict[str, Done]:
         """Run what is left of it."""
@@ -138,4 +139,4 @@ def small(
     seen: list[events.Event] = []
     book = Book(agreed, store, log, key, {name: place.site.keys.public for name, place in places.items()}, seen.append)
     engine = wrap(kind(agreed, places, workers))
-    return Small(agreed, store, book, places, engine, seen, combiner or Plain())
+    return Small(agreed, store, book, places, engine, seen, combiner or Plain(), tuple(sorted(places)))

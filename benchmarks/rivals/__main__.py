@@ -6,6 +6,7 @@ python -m benchmarks.rivals --rival flower --case tiny --work FOLDER
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import shutil
 import signal
@@ -36,7 +37,8 @@ def main() -> int:
     found = rival.rounds(python, *timed, folder, chosen.limit) if timed else rival.faults(python, folder)
     if not chosen.keep:
         shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps({"rival": chosen.rival, "case": chosen.case, "versions": versions, "figures": found}, indent=1))
+    today = datetime.date.today().isoformat()
+    print(json.dumps({"rival": chosen.rival, "case": chosen.case, "date": today, "versions": versions, "figures": found}, indent=1))
     return 0
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.rivals.processes import Deployment, RivalFailed, written
+from benchmarks.rivals.processes import Deployment, RivalFailed
+from benchmarks.rivals.timing import written
 
 SITES, LEAST, MEGABYTES, ROUNDS, PAUSE = 3, 2, 0.03, 3, 15
 LOST = "site3"
@@ -19,14 +20,19 @@ NAMED_WITHIN = 120
 """Seconds in which a deployment has to name a lost site; a frozen one is let go on afterwards."""
 DOWN = 5
 """Seconds that a killed coordinator is away."""
-LONGEST = 420
+LONGEST = 240
 """Seconds after the fault in which the run has to end."""
+APART = "coordinator killed but not its app"
+WHATS = ("site killed", "site frozen", "coordinator killed", APART)
+"""The coordinator is killed twice: with all its processes, as when its machine fails, and only the one that sites connect to."""
 
 
 class Federation(Protocol):
     """What a rival's federation can do here."""
 
     run: Deployment
+    front: str
+    """A word in the command of the process that sites connect to, and in no other."""
 
     def submit_slow(self) -> None:
         """Start a run with `ROUNDS` rounds in which every site takes `PAUSE` seconds."""
@@ -45,7 +51,7 @@ def observe(what: str, make: Callable[[], Federation]) -> dict[str, Any]:
     """Run a federation, inflict a fault in its second round, and return what followed.
 
     Args:
-        what: "site killed", "site frozen", or "coordinator killed" with or without more words.
+        what: one of `WHATS`.
         make: starts the federation.
     """
     federation = make()
@@ -54,8 +60,8 @@ def observe(what: str, make: Callable[[], Federation]) -> dict[str, Any]:
     run.wait("first round", lambda: len(written(run.folder)) == 1)
     time.sleep(PAUSE / 2)
     began = time.monotonic()
-    of, number = ("coordinator" if what.startswith("coordinator") else LOST), (signal.SIGSTOP if "frozen" in what else signal.SIGKILL)
-    run.signal(of, number)
+    of = "coordinator" if what.startswith("coordinator") else LOST
+    run.signal(of, signal.SIGSTOP if "frozen" in what else signal.SIGKILL, federation.front if what == APART else "")
     if of == "coordinator":
         time.sleep(DOWN)
         federation.restart()
@@ -78,14 +84,19 @@ def observe(what: str, make: Callable[[], Federation]) -> dict[str, Any]:
     return {"what": what, "how": "run", "named_s": named, **ended, "round_resumed": len(done) > 1, "rounds": rounds}
 
 
-def observed(
-    whats: list[str], folder: Path, start: Callable[[str, Path], tuple[Deployment, Callable[[], Federation]]]
-) -> Iterator[dict[str, Any]]:
-    """Yield what followed each fault, each in a deployment of its own."""
-    for what in whats:
+def observed(folder: Path, start: Callable[[str, Path], tuple[Deployment, Callable[[], Federation]]]) -> list[dict[str, Any]]:
+    """Return what followed each fault, each in a deployment of its own.
+
+    Args:
+        folder: new folder for all.
+        start: takes what will happen and a new folder; returns a deployment and what starts its federation.
+    """
+    found = []
+    for what in WHATS:
         run, make = start(what, folder / what.replace(" ", "-"))
         try:
             with run:
-                yield observe(what, make)
+                found.append(observe(what, make))
         except RivalFailed as error:
-            yield {"what": what, "how": "run", "value": None, "why": str(error)}
+            found.append({"what": what, "how": "run", "value": None, "why": str(error)})
+    return found

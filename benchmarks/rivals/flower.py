@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals import faults as fault
-from benchmarks.rivals.processes import Deployment, RivalFailed, free_port, summary
+from benchmarks.rivals.processes import Deployment, free_port
+from benchmarks.rivals.timing import timed
 
 APP = Path(__file__).parent / "apps" / "flower"
 SETTINGS = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
@@ -23,6 +24,8 @@ SETTINGS = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "FL
 
 class Federation:
     """Hold a SuperLink and its SuperNodes."""
+
+    front = "flower-superlink"
 
     def __init__(self, run: Deployment, sites: int, *options: str, apart: bool = False) -> None:
         """Make keys, start all, register the sites and wait until they are online.
@@ -48,13 +51,11 @@ class Federation:
         connection = f'address = "127.0.0.1:{self.port}"\nroot-certificates = "{self.keys}/ca.crt"\n'
         (settings / "config.toml").write_text(f'[superlink]\ndefault = "loopback"\n\n[superlink.loopback]\n{connection}')
         run.start("coordinator", self.superlink)
-        run.wait(
-            "SuperLink",
-            lambda: subprocess.run(self.flwr("supernode", "list"), env=run.environment("console"), capture_output=True).returncode == 0,
-        )
+        log = run.folder / "logs" / "coordinator.log"
+        run.wait("SuperLink", lambda: "Uvicorn running" in log.read_text())
         if apart:
             to = ["--runtime-api-address", f"127.0.0.1:{self.port}", "--root-certificates", str(self.keys / "ca.crt")]
-            run.start("app", [str(run.bin / "flower-superexec"), *to])
+            run.start("coordinator", [str(run.bin / "flower-superexec"), *to])
         for number in range(1, sites + 1):
             self.add(number)
         run.wait("sites online", lambda: list(self.states().values()).count("online") == sites, every=1)
@@ -127,15 +128,13 @@ def rounds(python: Path, sites: int, megabytes: float, rounds: int, folder: Path
         limit: seconds after which all is ended.
 
     Returns:
-        Seconds of the rounds and peak memory of the coordinating processes; or `{"value": None, "why": ...}`.
+        What `timing.timed` returns.
     """
-    try:
-        with Deployment(folder, python, limit, SETTINGS) as run:
-            console = Federation(run, sites).submit(sites=sites, least=sites, megabytes=float(megabytes), rounds=rounds)
-            run.wait("end of the run", lambda: console.poll() is not None)
-            return summary(run, sites, rounds)
-    except RivalFailed as error:
-        return {"value": None, "why": str(error)}
+
+    def begin(run: Deployment) -> subprocess.Popen[bytes]:
+        return Federation(run, sites).submit(sites=sites, least=sites, megabytes=float(megabytes), rounds=rounds)
+
+    return timed(Deployment(folder, python, limit, SETTINGS), begin, sites, rounds)
 
 
 def faults(python: Path, folder: Path) -> list[dict[str, Any]]:
@@ -143,7 +142,6 @@ def faults(python: Path, folder: Path) -> list[dict[str, Any]]:
 
     def start(what: str, folder: Path) -> tuple[Deployment, Callable[[], Federation]]:
         run = Deployment(folder, python, 900, SETTINGS)
-        alone = what == "coordinator killed, its app not"
-        return run, lambda: Federation(run, fault.SITES, "--database", str(folder / "state.db"), apart=alone)
+        return run, lambda: Federation(run, fault.SITES, "--database", str(folder / "state.db"), apart=what == fault.APART)
 
-    return list(fault.observed(["site killed", "site frozen", "coordinator killed", "coordinator killed, its app not"], folder, start))
+    return fault.observed(folder, start)

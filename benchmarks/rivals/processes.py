@@ -7,19 +7,16 @@ their memory, to kill or freeze a whole site, and to leave nothing behind.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
 import socket
-import statistics
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 MARK = "RIVAL_ROLE"
 LOOK_EVERY = 0.25
@@ -43,11 +40,10 @@ class Deployment:
             limit: seconds after which waiting ends with `RivalFailed`.
             settings: environment variables of all processes; nothing else is inherited.
         """
-        self.folder, self.python, self.bin = folder, python, python.parent
-        self.deadline = time.monotonic() + limit
-        self.limit = limit
-        self.name = secrets.token_hex(8)
-        self.settings = settings
+        self.folder, self.bin = folder, python.parent
+        self.limit, self.deadline = limit, time.monotonic() + limit
+        self.name, self.settings = secrets.token_hex(8), settings
+        self.started: list[subprocess.Popen[bytes]] = []
         self.peaks: dict[tuple[str, int, str], float] = {}
         self.ended = threading.Event()
         self.watcher = threading.Thread(target=self._watch, daemon=True)
@@ -64,6 +60,8 @@ class Deployment:
         while self.processes(""):
             self.signal("", signal.SIGKILL)
             time.sleep(0.1)
+        for process in self.started:
+            process.wait()
 
     def environment(self, role: str) -> dict[str, str]:
         """Return the environment of a process: its own home, no outside settings, one thread of arithmetic."""
@@ -72,35 +70,30 @@ class Deployment:
 
     def start(self, role: str, command: Sequence[str], **more: str) -> subprocess.Popen[bytes]:
         """Start a process in a group of its own; what it says goes to `logs/<role>.log`."""
+        env, none = {**self.environment(role), **more}, subprocess.DEVNULL
         with (self.folder / "logs" / f"{role}.log").open("ab") as log:
-            env = {**self.environment(role), **more}
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=self.folder, start_new_session=True
-            )
+            process = subprocess.Popen(command, stdin=none, stdout=log, stderr=log, env=env, cwd=self.folder, start_new_session=True)
+        self.started.append(process)
+        return process
 
-    def call(self, command: Sequence[str], role: str = "console") -> str:
+    def call(self, command: Sequence[str]) -> str:
         """Run a short command to its end and return what it printed."""
         left = max(self.deadline - time.monotonic(), 1)
         try:
             done = subprocess.run(
-                command, env=self.environment(role), cwd=self.folder, capture_output=True, text=True, timeout=left, check=True
+                command, env=self.environment("console"), cwd=self.folder, capture_output=True, text=True, timeout=left, check=True
             )
         except subprocess.SubprocessError as error:
             said = getattr(error, "stderr", "") or getattr(error, "stdout", "")
             raise RivalFailed(f"{Path(command[0]).name} {command[1]} failed: {str(said)[-300:]}") from error
         return done.stdout
 
-    def wait(self, what: str, ready: Callable[[], bool], every: float = 0.2, limit: float | None = None) -> float:
-        """Wait for something and return the seconds that it took."""
-        began = time.monotonic()
+    def wait(self, what: str, ready: Callable[[], bool], every: float = 0.2) -> None:
+        """Wait until something is so."""
         while not ready():
-            now = time.monotonic()
-            if now > self.deadline:
+            if time.monotonic() > self.deadline:
                 raise RivalFailed(f"no {what} within the limit of {self.limit:.0f} s for the whole run")
-            if limit is not None and now - began > limit:
-                raise RivalFailed(f"no {what} within {limit:.0f} s")
             time.sleep(every)
-        return time.monotonic() - began
 
     def processes(self, role: str) -> list[tuple[int, str]]:
         """Return process numbers and roles that belong to a role ("" for all)."""
@@ -115,13 +108,14 @@ class Deployment:
                 continue  # It ended while we looked, or is not ours.
         return found
 
-    def signal(self, role: str, number: signal.Signals) -> None:
-        """Send a signal to all processes of a role."""
+    def signal(self, role: str, number: signal.Signals, word: str = "") -> None:
+        """Send a signal to the processes of a role ("" for all) whose command holds a word."""
         for process, _ in self.processes(f"{role}/" if role else ""):
             try:
-                os.kill(process, number)
-            except ProcessLookupError:
-                continue
+                if word in Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace"):
+                    os.kill(process, number)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # It ended meanwhile.
 
     def memory(self, role: str) -> dict[str, float]:
         """Return the peak resident MB of each process of a role, largest first."""
@@ -149,23 +143,3 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def written(folder: Path) -> list[dict[str, Any]]:
-    """Return the rounds that a rival's app wrote down."""
-    file = folder / "figures.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def summary(run: Deployment, sites: int, rounds: int) -> dict[str, Any]:
-    """Return the figures of a finished run.
-
-    Raises:
-        RivalFailed: a round is missing, a site did not answer, or the mean was wrong.
-    """
-    done = written(run.folder)
-    if len(done) != rounds or not all(one["right"] and one["answered"] == sites for one in done):
-        raise RivalFailed(f"{len(done)} of {rounds} rounds done: {done[-3:]}")
-    seconds, memory = [round(one["seconds"], 3) for one in done], run.memory("coordinator")
-    found = {"value": statistics.median(seconds), "first": seconds[0], "seconds": seconds}
-    return {**found, "peak_mb": round(sum(memory.values()), 1), "peaks_mb": memory}

@@ -25,7 +25,7 @@ def prepare(rival: str, work: Path) -> tuple[Path, dict[str, str]]:
     if not finished.exists():
         venv.create(folder, with_pip=True, clear=True)
         pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", *PACKAGES[rival]], check=True, stdout=sys.stderr)
+        subprocess.run([*pip, "install", "--quiet", "--quiet", *PACKAGES[rival]], check=True, stdout=sys.stderr)
         listed = subprocess.run([*pip, "list", "--format", "json"], check=True, stdout=subprocess.PIPE, text=True).stdout
         versions = {one["name"]: one["version"] for one in json.loads(listed) if one["name"] in NAMED}
         finished.write_text(json.dumps({"python": sys.version.split()[0], **versions}))

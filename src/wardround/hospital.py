@@ -9,15 +9,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
 from wardround.engines import hubkeys, parts
-from wardround.engines.agent import SKEW, Agent, Say, connect, tell
+from wardround.engines.agent import SKEW, Agent, Say, tell
 from wardround.engines.connection import Connection
 from wardround.engines.messages import COORDINATOR, Message
 from wardround.engines.parts import Body
@@ -32,6 +34,7 @@ from wardround.site.desk import Desk
 from wardround.site.folder import MEMBERSHIP, PROTOCOL, Brought, Membership, SiteFolder, write_bytes, write_text
 from wardround.site.journal import Journal
 from wardround.site.rules import FILE, rules_text
+from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.canonical import digest
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError
 from wardround.study.interfaces import Reply
@@ -92,13 +95,14 @@ def join(path: Path, invite: Path) -> SiteFolder:
     member = read_invite(invite, time.time())
     path.mkdir(parents=True, exist_ok=True)
     folder = SiteFolder(path)
-    if (path / MEMBERSHIP).exists() and folder.membership != member:
+    spent = replace(member, admission="")  # the invite's own key is good no longer
+    if (path / MEMBERSHIP).exists() and folder.membership != spent:
         raise StoreError(f"{path} belongs to study {folder.membership.study} already.", "Use another folder for another study or invite.")
     with held(path):
         folder.make_keys()
         body = _admitted(folder, member)
         _fetch_protocol(folder, member, body)
-        write_text(path / MEMBERSHIP, json.dumps(asdict(member), indent=1) + "\n")
+        write_text(path / MEMBERSHIP, json.dumps(asdict(spent), indent=1) + "\n")
         if not (path / FILE).exists():
             write_text(path / FILE, rules_text(folder.protocol))
     return folder
@@ -123,7 +127,9 @@ def _admitted(folder: SiteFolder, member: Membership) -> Body:
     if found.to != member.site or found.content["protocol"] != member.protocol:
         raise VerificationError("The coordinator runs another protocol than its invite names.", _AGAIN)
     if abs(float(found.content["time"]) - time.time()) > SKEW:
-        raise PolicyRefused("This machine's clock differs from the coordinator's by more than five minutes.", "Set the clock, then join again.")
+        raise PolicyRefused(
+            "This machine's clock differs from the coordinator's by more than five minutes.", "Set the clock, then join again."
+        )
     return Body.described(found.content["body"])
 
 
@@ -134,7 +140,9 @@ def _either(member: Membership, own: bytes) -> Connection:
     except NotAdmitted:
         with suppress(NotAdmitted):
             return Connection(member.url, member.authority, hubkeys.seed(own), member.slot, stay=False)
-        raise NotAdmitted("This invite was used already, or a newer one took its place.", f"If it was not you, say so at once. {_AGAIN}") from None
+        raise NotAdmitted(
+            "This invite was used already, or a newer one took its place.", f"If it was not you, say so at once. {_AGAIN}"
+        ) from None
 
 
 def _fetch_protocol(folder: SiteFolder, member: Membership, body: Body) -> None:
@@ -237,13 +245,75 @@ def decide(folder: SiteFolder, decision: str) -> int:
     return count
 
 
+def entries(folder: SiteFolder) -> list[dict[str, Any]]:
+    """Return the entries of the site's log."""
+    with closing(folder.database()) as connection:
+        return list(folder.gate(connection, frozenset(), None).log.entries())
+
+
+def status(folder: SiteFolder) -> dict[str, Any]:
+    """Return how a site stands: `text`, counts by kind of entry in its log, and answers that wait for a person's look."""
+    with closing(folder.database()) as connection:
+        journal = Journal(connection)
+        counts = Counter(entry["t"] for entry in folder.gate(connection, frozenset(), None).log.entries())
+        held = [{"task": one.task, "turn": one.turn, "terms": _terms(one.sums)} for one in journal.held() if one.decision == "waiting"]
+        reason = approval.refused(journal)
+        try:
+            role = approval.approval(journal, folder.membership.protocol, folder.brought)["role"]
+            text = f"approved ({role})"
+        except (PolicyRefused, StoreError) as error:
+            text = f"refused ({reason})" if reason else error.message
+        if journal.meta("ended"):
+            text = "the study has ended"
+    member = folder.membership
+    facts = {"site": member.site, "study": member.study, "protocol_digest": member.protocol, "text": text}
+    return {**facts, "running": _running(folder.path), "log": dict(sorted(counts.items())), "held": held}
+
+
+def _terms(sums: bytes) -> list[dict[str, Any]]:
+    arrays = from_bytes(sums)
+    return [
+        {"name": name, "shape": list(one.shape), "low": float(one.min(initial=0)), "high": float(one.max(initial=0))}
+        for name, one in sorted(arrays.items())
+    ]
+
+
+def _running(path: Path) -> bool:
+    try:
+        with held(path):
+            return False
+    except StoreError:
+        return True
+
+
 def run(folder: SiteFolder, say: Say) -> None:
-    """Take part until the study ends.
+    """Take part until the study ends, with a worker process that answers.
 
     Raises:
         PolicyRefused: nothing was approved, something changed since, or the hospital's rules are not there.
         NotAdmitted: the coordinating centre cut this site off.
-        Unreachable: the hub does not answer at the start.
+    """
+    pool = Pool(1, folder.protocol, {folder.membership.site: folder.snapshot})
+    try:
+        take_part(folder, say, lambda work, mine: _answered(pool, work, mine))
+    finally:
+        pool.close()
+
+
+def take_part(
+    folder: SiteFolder, say: Say, worker: Callable[[Work, Mapping[str, Arrays]], Reply], until: threading.Event | None = None
+) -> None:
+    """Take part until the study ends or `until` is set.
+
+    Args:
+        folder: of the hospital.
+        say: tells the person at the terminal.
+        worker: answers accepted work, with what the site kept of each phase.
+        until: ends it early.
+
+    Raises:
+        PolicyRefused: nothing was approved, something changed since, or the hospital's rules are not there.
+        NotAdmitted: the coordinating centre cut this site off.
     """
     from wardround.data.snapshot import check_snapshot
 
@@ -256,23 +326,17 @@ def run(folder: SiteFolder, say: Say) -> None:
         check_snapshot(folder.snapshot)
         rules = folder.rules
         gate = folder.gate(connection, frozenset({folder.protocol.digest}), rules)
-        pool = Pool(1, folder.protocol, {gate.name: folder.snapshot})
+        desk = Desk(gate, journal, connection, lambda work: worker(work, gate.state.mine()), rules)
+        agent = Agent(folder, connection, journal, desk, say)
         try:
-            worker = _worker(pool, gate.state.mine)
-            agent = Agent(folder, connection, journal, Desk(gate, journal, connection, worker, rules), say)
-            try:
-                agent.run()
-            finally:
-                agent.close()
+            agent.run(until or threading.Event())
         finally:
-            pool.close()
+            agent.close()
 
 
-def _worker(pool: Pool, mine: Callable[[], Any]) -> Callable[[Work], Reply]:
-    def answer(work: Work) -> Reply:
-        task = work.task
-        for _, reply in pool.run([Job(task.site, task.phase, task.body, mine(), work.rng)], task.due):
-            return reply
-        return Refusal("", task.site, "answer", f"no answer within {task.due:g} s", "The protocol sets the time; a faster machine helps.", again=True)
-
-    return answer
+def _answered(pool: Pool, work: Work, mine: Mapping[str, Arrays]) -> Reply:
+    task = work.task
+    for _, reply in pool.run([Job(task.site, task.phase, task.body, mine, work.rng)], task.due):
+        return reply
+    remedy = "The protocol sets the time; a faster machine helps."
+    return Refusal("", task.site, "answer", f"the worker was not done within {task.due:g} s", remedy, again=True)

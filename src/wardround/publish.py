@@ -21,7 +21,13 @@ WRITTEN = ("record", "result.json", "report.html", "model.safetensors")
 
 
 def publish(
-    folder: Path, protocol: Protocol, store: Store, log: Log, sites: Mapping[str, Log | bundle.LogFiles], released: Done | None, result: Mapping[str, Any]
+    folder: Path,
+    protocol: Protocol,
+    store: Store,
+    log: Log,
+    sites: Mapping[str, Log | bundle.LogFiles],
+    released: Done | None,
+    result: Mapping[str, Any],
 ) -> None:
     """Write a study's results into its folder, and name them in the study log.
 

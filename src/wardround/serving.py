@@ -7,16 +7,15 @@ quorum is asked again when enough sites are there; nobody has to start anything 
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wardround import centre
+from wardround import centre, standing
 from wardround.coordinator import events
 from wardround.coordinator.book import Book
 from wardround.coordinator.enrolment import Enrolment
@@ -25,6 +24,7 @@ from wardround.coordinator.rounds import Step, run_study
 from wardround.coordinator.store import Store
 from wardround.engines import hub, hubkeys, parts
 from wardround.engines.connection import Connection
+from wardround.engines.keeper import Keeper
 from wardround.engines.messages import Message, update_of
 from wardround.engines.nats import Member, Nats
 from wardround.engines.presence import LEASE, Presence
@@ -39,75 +39,15 @@ from wardround.record.envelope import open as open_envelope
 from wardround.record.log import Log
 from wardround.record.note import VerifierKey
 from wardround.study.canonical import canonical
-from wardround.study.errors import QuorumNotMet, StoreError, VerificationError, WardroundError
+from wardround.study.errors import QuorumNotMet, VerificationError, WardroundError
 from wardround.study.plugins import make
 
 STATE = "state.sqlite"
 MOST_RECORD = 64 * 2**20
 RECORDS_DUE = 30.0
-
-
-class Keeper:
-    """Keep a hub running: start it, and start it again when it ends.
-
-    Args:
-        folder: of the coordinator.
-        tell: is told when the hub had to be started again.
-    """
-
-    def __init__(self, folder: Folder, tell: Callable[[str], None]) -> None:
-        """Find a running hub or start one.
-
-        Raises:
-            MissingExtra: there is no server to start.
-            StoreError: it does not start.
-        """
-        self._folder, self._tell = folder, tell
-        self._process: subprocess.Popen[bytes] | None = None
-        self._end = threading.Event()
-        self._seed = hubkeys.seed(folder.hub_key("admin"))
-        self._ours = not folder.settings.url
-        if not self._up():
-            if not self._ours:
-                raise StoreError(f"Nothing answers at {folder.settings.url}.", "Start the NATS server there with the hub folder's nats.conf.")
-            self._start()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the hub, if it is ours."""
-        self._end.set()
-        self._thread.join(5)
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-
-    def _up(self) -> bool:
-        return hub.reachable(self._folder.settings.own_url, self._folder.authority, self._seed)
-
-    def _start(self) -> None:
-        self._process = hub.start(hub.binary(self._folder.settings.binary), self._folder.hub)
-        for _ in range(100):
-            if self._process.poll() is not None:
-                break
-            if self._up():
-                return
-            time.sleep(0.05)
-        text = "The hub does not start."
-        raise StoreError(text, f"See {self._folder.hub / 'nats.log'}: the port may be taken, the address not this machine's, or the disk full.")
-
-    def _watch(self) -> None:
-        """Start the hub again when it ended, however it was started."""
-        while not self._end.wait(0.5):
-            gone = self._process.poll() is not None if self._process is not None else self._ours and not self._up()
-            if gone and not self._end.is_set():
-                self._tell("The hub ended and is started again.")
-                with suppress(WardroundError):
-                    self._start()
+STATUS_EVERY = 2.0
+FAREWELL = 30.0
+"""Seconds for which a study that has ended stays, so that its sites can take what it came to."""
 
 
 class Serving:
@@ -125,14 +65,16 @@ class Serving:
         Raises:
             StoreError: another process serves this folder, or the hub cannot be started.
         """
-        self._folder, self._start_with, self._watch = folder, start_with, watch
+        self._folder, self._start_with, self._tell = folder, start_with, watch
+        self._text = ""
         self._protocol, self._subjects = folder.protocol, Subjects(folder.protocol.study)
-        self._store = Store(folder.path / STATE)
+        self.store = Store(folder.path / STATE)
         self._enrolment, self._desk_enrolment = Enrolment(folder.path / centre.ENROLMENT), Enrolment(folder.path / centre.ENROLMENT)
         self._lock = threading.Lock()
         self._pending: list[Message] = []
         self._records: dict[str, LogFiles | None] = {}
         self._declined: set[str] = set()
+        self._taken: set[str] = set()
         self.roster: tuple[str, ...] = ()
         self._log = self._open_log()
         self.approved = frozenset(entry["site"] for entry in self._log.entries() if entry["t"] == "approval_seen")
@@ -141,7 +83,7 @@ class Serving:
         self._link = Connection(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("coordinator")), "coordinator")
         self.presence = Presence()
         self._open_streams()
-        self._engine = Nats(
+        self.engine = Nats(
             self._link,
             self._subjects,
             self._protocol.digest,
@@ -157,45 +99,56 @@ class Serving:
 
     def run(self) -> Mapping[str, Any]:
         """Run what is left to run, and return the contents of `result.json`."""
-        released = self._store.meta("released")
+        released = self.store.meta("released")
         if released is None:
-            self._gather_approvals()
-            book = Book(self._protocol, self._store, self._log, self._folder.key, self._identities(), self._watch)
-            self._watch(events.StudyStarted(self._protocol.study, tuple(one.phase for one in self._protocol.algorithms), tuple(sorted(self.approved))))
+            self.gather_approvals()
+            book = self.book()
+            self._happened(
+                events.StudyStarted(
+                    self._protocol.study, tuple(one.phase for one in self._protocol.algorithms), tuple(sorted(self.approved))
+                )
+            )
             result = self._study(book)
         else:
             self._note("This study is finished; its sites are given what it came to.")
             result = json.loads((self._folder.path / "result.json").read_bytes())
         files = {name: (self._folder.path / name).read_bytes() for name in WRITTEN if (self._folder.path / name).is_file()}
-        self._engine.end(files, "The study has ended; model, result and report lie in this folder.")
+        self.engine.end(files, "The study has ended; model, result and report lie in this folder.")
         return dict(result)
+
+    def book(self) -> Book:
+        """Return what keeps log and store in step."""
+        return Book(self._protocol, self.store, self._log, self._folder.key, self._identities(), self._happened)
 
     def wait_for_sites(self, seconds: float) -> None:
         """Stay until every site that is there has taken what the study came to, for so long at most."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until and any(self.presence.here(site) for site in self._members()):
-            self._engine.listen(0.2)
+        while time.monotonic() < until and any(self.presence.here(site) for site in self._members() if site not in self._taken):
+            self.engine.listen(0.1)
+            self._settle_pending()
 
     def close(self) -> None:
         """Let go of hub, connection and store; what was not committed is forgotten, and asked again."""
         self._watching.set()
-        self._engine.close()
+        self.engine.close()
         self._keeper.close()
-        self._store.close()
+        self.store.close()
         self._enrolment.close()
         self._desk_enrolment.close()
 
     def _open_log(self) -> Log:
         signer = self._folder.signer
-        new = self._store.meta("begun") is None
-        log = Log(self._store.connection, signer.name, signer, self._protocol.study)
+        new = self.store.meta("begun") is None
+        log = Log(self.store.connection, signer.name, signer, self._protocol.study)
         if new:
-            log.append("protocol", protocol=self._protocol.digest, initial=dict(self._protocol.initial), unregistered=[], coordinator=signer.vkey)
-            self._store.put_meta("begun", b"1")
-        elif self._store.meta("released") is None:
-            turns = [kept for one in self._protocol.algorithms if (kept := self._store.state(one.phase)) is not None]
+            log.append(
+                "protocol", protocol=self._protocol.digest, initial=dict(self._protocol.initial), unregistered=[], coordinator=signer.vkey
+            )
+            self.store.put_meta("begun", b"1")
+        elif self.store.meta("released") is None:
+            turns = [kept for one in self._protocol.algorithms if (kept := self.store.state(one.phase)) is not None]
             log.append("resumed", phase=turns[0][0].phase if turns else "start", round=turns[0][0].round if turns else 0)
-        self._store.commit()
+        self.store.commit()
         return log
 
     def _open_streams(self) -> None:
@@ -234,12 +187,35 @@ class Serving:
 
     def _watch_presence(self) -> None:
         """Name sites that are lost, and those that come back."""
+        written = 0.0
         while not self._watching.wait(0.25):
-            for site, back in self.presence.changes(self.approved):
-                self._watch(events.Back(site) if back else events.Lost(site, LEASE))
+            for site, back in self.presence.changes(self.approved - self._taken):
+                self._happened(events.Back(site) if back else events.Lost(site, LEASE))
+            if time.monotonic() - written > STATUS_EVERY:
+                written = time.monotonic()
+                with suppress(OSError):
+                    standing.write(self._folder, {"text": self._text, "sites": self._standing()})
+
+    def _standing(self) -> dict[str, str]:
+        """Return how each site stands, in words."""
+        members = self._members()
+        words = {site: "approved" if site in self.approved else "joined, not approved yet" for site in members}
+        words |= {site: "refused the protocol" for site in self._declined if site in members}
+        return {site: text if self.presence.here(site) else f"{text}; silent" for site, text in words.items()}
+
+    def _happened(self, event: events.Event) -> None:
+        """Pass on what happened, and keep in words how the study stands."""
+        match event:
+            case events.RoundOpened():
+                self._text = f"{event.phase}, round {event.round + 1}"
+            case events.PhaseDone():
+                self._text = f"{event.phase} is done"
+            case events.Note():
+                self._text = event.text
+        self._tell(event)
 
     def _note(self, text: str) -> None:
-        self._watch(events.Note(text))
+        self._happened(events.Note(text))
 
     def _members(self) -> dict[str, Member]:
         with self._lock:
@@ -252,32 +228,32 @@ class Serving:
 
     def _boundary(self) -> Sequence[str]:
         """Return who is asked in the next round; called when everything before is committed."""
-        self._engine.listen(0.0)
+        self.engine.listen(0.0)
         self._settle_pending()
         told = False
         while self._folder.stopped.exists():
             if not told:
                 reason = plain(self._folder.stopped.read_text(encoding="utf-8")) or "no reason given"
                 self._log.append("stopped", reason=reason)
-                self._store.commit()
+                self.store.commit()
                 self._note(f"Stopped: {reason}. To go on: wardround study resume")
             told = True
-            self._engine.listen(0.25)
+            self.engine.listen(0.25)
             self._settle_pending()
         members = self._members()
         return [site for site in self.roster if site in members]
 
-    def _gather_approvals(self) -> None:
+    def gather_approvals(self) -> None:
         """Wait until enough sites have approved; from then on the roster stands."""
-        kept = self._store.meta("roster")
+        kept = self.store.meta("roster")
         if kept is None:
             self._note("Waiting for sites to join and to approve.")
             while not self._enough():
-                self._engine.listen(0.1)
+                self.engine.listen(0.1)
                 self._settle_pending()
             kept = json.dumps(sorted(self.approved)).encode()
-            self._store.put_meta("roster", kept)
-            self._store.commit()
+            self.store.put_meta("roster", kept)
+            self.store.commit()
         self.roster = tuple(json.loads(kept))
 
     def _enough(self) -> bool:
@@ -298,7 +274,7 @@ class Serving:
             except (VerificationError, KeyError, TypeError, ValueError) as error:
                 why = error.message if isinstance(error, VerificationError) else "it is not well formed"
                 self._note(f"A message of {message.sender} ({message.kind}) was thrown away: {why}")
-        self._store.commit()
+        self.store.commit()
 
     def _settle(self, message: Message) -> None:
         site, content = message.sender, message.content
@@ -312,9 +288,11 @@ class Serving:
                 centre.cut_off(self._folder, site, "left")
                 self._note(f"{site} has left the study.")
             case "record":
-                lines = b"" if message.body is None else self._engine.fetch(site, message.body, MOST_RECORD)
+                lines = b"" if message.body is None else self.engine.fetch(site, message.body, MOST_RECORD)
                 handed = LogFiles("", lines, str(content["checkpoint"]).encode(), f"{content['vkey']}\n".encode())
                 self._records[site] = handed if message.body is not None else None
+            case "taken":
+                self._taken.add(site)
             case "update":
                 self._late(message)
 
@@ -323,7 +301,7 @@ class Serving:
         site, content = message.sender, message.content
         if site in self.approved:
             return
-        if self._store.meta("roster") is not None:
+        if self.store.meta("roster") is not None:
             self._note(f"{site} approved after the study had begun; it does not take part.")
             return
         vkey = VerifierKey.parse(content["vkey"])
@@ -355,7 +333,7 @@ class Serving:
         steps = [Step(one, make("combiner", self._protocol.rounds.combine, {}, "rounds.combine")) for one in algorithms]
         while True:
             try:
-                earlier = run_study(self._protocol, steps, self._engine, book, self._folder.initial)
+                earlier = run_study(self._protocol, steps, self.engine, book, self._folder.initial)
                 break
             except QuorumNotMet as error:
                 self._wait_for_quorum(error)
@@ -364,9 +342,9 @@ class Serving:
         refusals = [{key: entry[key] for key in named} for entry in self._log.entries() if entry["t"] == "refusal"]
         handed = {site: files for site, files in self._records.items() if files is not None}
         brought = {site: _brought(handed.get(site)) for site in self.roster}
-        seconds = {"rounds": sum(row["seconds"] for row in self._store.history())}
-        result = federated_outcome(self._protocol, brought, earlier, self._store.history(), refusals, seconds)
-        publish(self._folder.path, self._protocol, self._store, self._log, handed, released_phase(self._protocol, earlier), result)
+        seconds = {"rounds": sum(row["seconds"] for row in self.store.history())}
+        result = federated_outcome(self._protocol, brought, earlier, self.store.history(), refusals, seconds)
+        publish(self._folder.path, self._protocol, self.store, self._log, handed, released_phase(self._protocol, earlier), result)
         return result
 
     def _wait_for_quorum(self, error: QuorumNotMet) -> None:
@@ -380,7 +358,7 @@ class Serving:
             raise error
         self._note(f"{error.message} It is asked again as soon as {quorum} sites are there.")
         while sum(self.presence.here(site) for site in self._boundary()) < quorum:
-            self._engine.listen(0.5)
+            self.engine.listen(0.5)
 
     def _collect_records(self) -> None:
         """Wait for the sites' copies of their logs, as far as the sites are there and let them leave."""
@@ -389,7 +367,7 @@ class Serving:
             missing = [site for site in self._boundary() if site not in self._records]
             if not any(self.presence.silent(site) < LEASE for site in missing):
                 return
-            self._engine.listen(0.1)
+            self.engine.listen(0.1)
 
 
 def _brought(files: LogFiles | None) -> dict[str, Any]:

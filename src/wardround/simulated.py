@@ -105,6 +105,8 @@ class SimulatedStudy:
         finally:
             engine.close()
         trained = time.perf_counter()
+        if self.protocol.evaluation.compare:
+            self.watch(events.Note(f"result: made here for comparison: {', '.join(self.protocol.evaluation.compare).replace('_', ' ')}"))
         result = self._outcome(places, log, earlier, trained)
         egress = {name: place.site.log for name, place in places.items()}
         publish(self.folder, self.protocol, self.store, log, egress, released_phase(self.protocol, earlier), result)

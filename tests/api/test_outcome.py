@@ -36,6 +36,6 @@ def judged(agreed: Protocol, spread: float) -> Arrays:
 @pytest.mark.parametrize("metric", ["auroc", "brier", "loss"])
 def test_a_model_no_better_than_guessing_is_said_to_be_so(metric: str) -> None:
     agreed = protocol(evaluation={"metrics": [metric]})
-    assert _warnings(agreed, {"federated": {"north": judged(agreed, 4.0)}}) == []
-    (warning,) = _warnings(agreed, {"federated": {"north": judged(agreed, -0.5)}})
+    assert _warnings(agreed, judged(agreed, 4.0)) == []
+    (warning,) = _warnings(agreed, judged(agreed, -0.5))
     assert "better than guessing" in warning

@@ -34,7 +34,6 @@ EXPECTED = [
     "  train, round 1 of 2: south absent: no answer within 60 s. Look whether it runs.",
     "train: 1 round, ended by patience; kept round 1, auroc 0.800; without south 2 times",
     "evaluate: 1 round",
-    "result: made here for comparison: pooled, ensemble, best single",
     "Done.",
 ]
 

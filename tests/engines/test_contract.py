@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.federated import federated_small, federation, open_protocol
 from tests.support import Small, protocol, small
 from wardround.coordinator.rounds import plan
 from wardround.engines.inprocess import InProcess
@@ -16,11 +17,15 @@ from wardround.study.streams import Stream
 from wardround.study.task import Refusal, State, Task, Update
 
 
-@pytest.fixture(params=["inprocess", "inprocess, two workers"])
+@pytest.fixture(params=["inprocess", "inprocess, two workers", "nats"])
 def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Small]:
-    made = small(tmp_path, workers=2 if "workers" in request.param else 0)
-    yield made
-    made.engine.close()
+    if request.param == "nats":
+        with federation(tmp_path) as made:
+            yield federated_small(made)
+        return
+    simulated = small(tmp_path, open_protocol(), workers=2 if "workers" in request.param else 0)
+    yield simulated
+    simulated.engine.close()
 
 
 def asked(study: Small) -> list[Task]:
@@ -38,7 +43,7 @@ def answers(engine: Engine, tasks: list[Task]) -> dict[str, Update]:
 
 
 def test_sites_are_named_in_order(study: Small) -> None:
-    assert list(study.engine.sites()) == sorted(study.places)
+    assert study.engine.sites() == study.names
 
 
 def test_each_site_answers_its_task_once(study: Small) -> None:
@@ -56,7 +61,7 @@ def test_the_same_task_again_gives_the_same_bytes(study: Small) -> None:
 
 def test_a_whole_study_has_the_same_digests_on_every_engine(study: Small, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    plain = small(tmp_path / "plain").run()
+    plain = small(tmp_path / "plain", open_protocol()).run()
     assert {name: one.digest for name, one in study.run().items()} == {name: one.digest for name, one in plain.items()}
 
 

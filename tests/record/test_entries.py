@@ -23,6 +23,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     player.add("study", "round_short", phase="train", round=9, attempt=0, sites=1, quorum=2)
     player.add("study", "resumed", phase="train", round=9)
     player.add("study", "stopped", reason="asked to")
+    where = {"phase": "train", "round": 9, "attempt": 0}
+    player.add("study", "late", site="basel", **where, commit=f"sha256:{'0' * 64}", bytes=8, entry="0" * 64, index=7)
     return {entry["t"]: entry for log in player.logs.values() for entry in log.entries()}
 
 

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from wardround.cli import demo, doctor, next, report, say, simulate, site, study, verify
-from wardround.study.errors import PolicyRefused, QuorumNotMet, VerificationError, WardroundError
+from wardround.cli import coordinator, demo, doctor, next, report, say, simulate, site, study, verify
+from wardround.study.errors import NotAdmitted, PolicyRefused, QuorumNotMet, VerificationError, WardroundError
 
 app = typer.Typer(
     name="wardround",
@@ -33,7 +33,8 @@ app.command(short_help="Write the report of a finished study again.")(report.rep
 app.command(short_help="Say what waits for you here.")(next.next)
 app.command(short_help="Look whether this machine can run a study.")(doctor.doctor)
 app.add_typer(study.app, name="study", short_help="Write a study and check it.")
-app.add_typer(site.app, name="site", short_help="Describe a hospital's data and check it.")
+app.add_typer(site.app, name="site", short_help="Take part as a hospital: describe data, join, approve, run.")
+app.add_typer(coordinator.app, name="coordinator", short_help="Set up a coordinating centre, invite hospitals, serve a study.")
 
 
 def _version(wanted: bool) -> None:
@@ -66,7 +67,9 @@ def main() -> None:
         raise
     except WardroundError as error:
         say.complain(error, as_json)
-        raise SystemExit(say.NO if isinstance(error, PolicyRefused | QuorumNotMet | VerificationError) else say.WRONG_USE) from None
+        raise SystemExit(
+            say.NO if isinstance(error, NotAdmitted | PolicyRefused | QuorumNotMet | VerificationError) else say.WRONG_USE
+        ) from None
     except BrokenPipeError:
         raise SystemExit(say.OK) from None
     except OSError as error:

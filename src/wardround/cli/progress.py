@@ -87,6 +87,10 @@ class Lines:
                 self._pulse(event, _metric(event), SOON if self._silent >= MANY else QUIET)
             case events.PhaseDone():
                 self._done(event)
+            case events.Lost():
+                self.say(f"  {event.site} is lost: nothing was heard of it for {event.seconds:g} s. See that it runs and reaches the hub.")
+            case events.Back():
+                self.say(f"  {event.site} is back.")
             case events.Note():
                 self.say(event.text)
 
@@ -114,9 +118,6 @@ class Lines:
     def _done(self, event: events.PhaseDone) -> None:
         self.say(f"{event.phase}: {self._came_to(event)}{self._missing()}")
         self._refused.clear()
-        compare = self._protocol.evaluation.compare
-        if compare and event.phase == self._protocol.algorithms[-1].phase:
-            self.say(f"result: made here for comparison: {', '.join(compare).replace('_', ' ')}")
 
     def _came_to(self, event: events.PhaseDone) -> str:
         scores, chosen, kept = self._scores, self._scores.chosen(event.phase), self._scores.kept(event.phase)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -55,6 +58,23 @@ def stopped(remedy: str, as_json: bool = False) -> None:
     typer.echo(f"Stopped. {remedy}", err=True)
     if as_json:
         document({"error": {"kind": "Stopped", "message": "Stopped.", "remedy": remedy}})
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """End in order when the system asks a long-running command to end, as when somebody presses Ctrl-C; the same command goes on later."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped("The same command goes on.")
+        raise typer.Exit(OK) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def findings(refused: FileRefused, as_json: bool) -> None:

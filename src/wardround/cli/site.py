@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wardround.cli import say
+from wardround.cli import member, say
 from wardround.cli.study import write_new
 
 if TYPE_CHECKING:
     from wardround.data.report import CheckReport
     from wardround.study.protocol import Contract, Field
 
-app = typer.Typer(help="Describe a hospital's data, and hold it against a study's contract.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Take part in a study as a hospital: describe data, join, approve, run.", no_args_is_help=True, rich_markup_mode=None
+)
+member.add_to(app)
 
 
 @app.command()

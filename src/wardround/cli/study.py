@@ -75,6 +75,29 @@ def schema() -> None:
     say.document(study_schema())
 
 
+@app.command()
+def stop(
+    folder: Annotated[Path, typer.Argument(help="The coordinator's folder.")],
+    reason: Annotated[str, typer.Option(help="One line; stands in the record.")] = "no reason given",
+) -> None:
+    """Stop a study that is served: the round that runs is closed, and the next one waits."""
+    from wardround.coordinator.folder import Folder
+
+    Folder(folder).settings  # noqa: B018  refuses a folder that is not a coordinator's
+    Folder(folder).stopped.write_text(reason + "\n", encoding="utf-8")
+    say.line(f"Stopped after the round that runs now. To go on: wardround study resume {folder}")
+
+
+@app.command()
+def resume(folder: Annotated[Path, typer.Argument(help="The coordinator's folder.")]) -> None:
+    """Let a stopped study go on."""
+    from wardround.coordinator.folder import Folder
+
+    Folder(folder).settings  # noqa: B018  refuses a folder that is not a coordinator's
+    Folder(folder).stopped.unlink(missing_ok=True)
+    say.line("The study goes on.")
+
+
 def write_new(path: Path, text: str) -> None:
     """Write a file that must not exist yet.
 

@@ -18,7 +18,8 @@ from wardround.study.errors import NotAdmitted, StoreError
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS slots (slot TEXT PRIMARY KEY, key TEXT NOT NULL, allowed TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS invites (id TEXT PRIMARY KEY, site TEXT NOT NULL, slot TEXT NOT NULL, expires INTEGER NOT NULL, used_by TEXT)",
+    """CREATE TABLE IF NOT EXISTS invites (id TEXT PRIMARY KEY, site TEXT NOT NULL, slot TEXT NOT NULL, expires INTEGER NOT NULL,
+        used_by TEXT)""",
     """CREATE TABLE IF NOT EXISTS sites (site TEXT PRIMARY KEY, slot TEXT NOT NULL, identity BLOB NOT NULL, key TEXT NOT NULL,
         state TEXT NOT NULL) WITHOUT ROWID""",
 )

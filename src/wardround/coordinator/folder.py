@@ -1,12 +1,12 @@
 """Hold the coordinating centre's folder: its settings, its keys, the plan it runs and where everything else lies.
 
-    DIR/coordinator.toml       address of the hub, who is asked, how much disk; for people to edit
-    DIR/protocol.json          the plan, canonical JSON
-    DIR/initial.safetensors    initial parameters, named by digest in the plan
-    DIR/keys/                  signing key and hub keys, for this user only
-    DIR/hub/                   the hub's configuration, certificates and streams
-    DIR/enrolment.sqlite       slots, invites, sites
-    DIR/state.sqlite           the study's state and log
+DIR/coordinator.toml       address of the hub, who is asked, how much disk; for people to edit
+DIR/protocol.json          the plan, canonical JSON
+DIR/initial.safetensors    initial parameters, named by digest in the plan
+DIR/keys/                  signing key and hub keys, for this user only
+DIR/hub/                   the hub's configuration, certificates and streams
+DIR/enrolment.sqlite       slots, invites, sites
+DIR/state.sqlite           the study's state and log
 """
 
 from __future__ import annotations

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from wardround.engines import parts
 from wardround.engines.connection import Connection
 from wardround.engines.hubkeys import seed
-from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, task_message, task_of, update_message
+from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, task_of, update_message
 from wardround.engines.parts import Body
 from wardround.engines.subjects import PARTS, TASKS, Subjects
 from wardround.record.entries import plain
@@ -64,10 +63,9 @@ class Agent:
     """
 
     def __init__(self, folder: SiteFolder, connection: sqlite3.Connection, journal: Journal, desk: Desk, say: Say) -> None:
-        """Connect to the hub and begin to beat.
+        """Connect to the hub, waiting until it is there, and begin to beat.
 
         Raises:
-            Unreachable: the hub does not answer.
             NotAdmitted: the site was revoked.
         """
         self._folder, self._db, self._journal, self._desk, self._say = folder, connection, journal, desk, say
@@ -75,19 +73,30 @@ class Agent:
         self._subjects = Subjects(self._member.study)
         self._instance = secrets.token_hex(8)
         self.pulse = Pulse()
-        self._link = connect(folder)
+        self._said = ""
+        self._link = self._connected()
         self._link.start(self._beat())
-        self._due = 0.0
 
-    def run(self) -> None:
-        """Go on until the study has ended.
+    def _connected(self) -> Connection:
+        """Return the connection to the hub, however long that takes."""
+        while True:
+            try:
+                return connect(self._folder)
+            except Unreachable as error:
+                if error.message != self._said:
+                    self._say(f"Waiting: {error.message}")
+                self._said = error.message
+                time.sleep(1)
+
+    def run(self, until: threading.Event) -> None:
+        """Go on until the study has ended, or until somebody sets `until`.
 
         Raises:
             NotAdmitted: the site was revoked.
             PolicyRefused: it has left, or a second process of this site runs elsewhere.
         """
         self._approve()
-        while not self._over():
+        while not self._over() and not until.is_set():
             self._hear()
             waiting = self._journal.waiting()
             self._db.commit()
@@ -97,13 +106,21 @@ class Agent:
             try:
                 self._settle(*waiting)
             except (Unreachable, StoreError, sqlite3.OperationalError, OSError) as error:
-                what = error.message if isinstance(error, WardroundError) else f"{type(error).__name__}: nothing could be written"
-                self._say(f"Waiting: {what}")
-                time.sleep(1)
+                self._wait(error)
 
     def close(self) -> None:
         """Let go of the hub."""
         self._link.close()
+
+    def _wait(self, error: Exception) -> None:
+        """Say once what is missing, and look a second later whether something newer came."""
+        what = error.message if isinstance(error, WardroundError) else f"this site's disk refused ({type(error).__name__}). Make room."
+        if what != self._said:
+            self._say(f"Waiting: {what}")
+        self._said = what
+        with suppress(sqlite3.OperationalError):
+            self._db.rollback()
+            self._take(1.0)
 
     def _over(self) -> bool:
         return self._journal.meta("ended") is not None
@@ -149,15 +166,13 @@ class Agent:
             try:
                 self._reply(self._message("approval", {**told, "vkey": self._folder.gate(self._db, frozenset(), None).log.signer.vkey}))
                 return
-            except Unreachable as error:
+            except (Unreachable, StoreError) as error:
                 self._hear()
-                self._say(f"Waiting: {error.message}")
+                self._wait(error)
 
     def _reply(self, message: bytes) -> None:
-        """Hand a message to the hub, which keeps it for the coordinator; the same message again changes nothing."""
-        from wardround.study.canonical import digest
-
-        self._link.run(self._link.store(self._subjects.reply(self._member.slot), message, digest(message).removeprefix("sha256:")))
+        """Hand a message to the hub, which keeps it for the coordinator; the coordinator knows repeats."""
+        self._link.run(self._link.store(self._subjects.reply(self._member.slot), message))
 
     def _take(self, wait: float) -> None:
         """Wait for the next task, write it down, and only then say that it arrived."""
@@ -187,9 +202,12 @@ class Agent:
             self._end(message)
         else:
             task = task_of(message)
-            asks = b"" if message.body is None else parts.get(self._link, PARTS, self._subjects.parts, message.body)
-            task = asked(task, asks) if message.body is not None else task
-            settled = self._desk.settle(task)
+            try:
+                if message.body is not None:
+                    task = asked(task, parts.get(self._link, PARTS, self._subjects.parts, message.body))
+                settled = self._desk.settle(task)
+            except VerificationError as error:
+                settled = self._desk.refuse(task, error)
             if settled is None and self._desk.waits(task):
                 self._say("An answer waits for a person's look: wardround site status; then site approve --held, or site refuse --held.")
                 self._take(BEAT)
@@ -225,9 +243,12 @@ class Agent:
         """Take what the study came to, and end."""
         for name, described in message.content["files"].items():
             if name not in ("model.safetensors", "result.json", "report.html"):
-                raise VerificationError("A file has a name that does not belong to a study's end.", "Report this to the coordinating centre.")
+                raise VerificationError(
+                    "A file has a name that does not belong to a study's end.", "Report this to the coordinating centre."
+                )
             data = parts.get(self._link, PARTS, self._subjects.parts, Body.described(described))
             write_bytes(self._folder.path / name, data)
+        self._reply(self._message("taken", {}))
         self._journal.put_meta("ended", json.dumps(message.content["files"]).encode())
         self._say(plain(str(message.content.get("text", "The study has ended."))))
 
@@ -248,6 +269,6 @@ def tell(folder: SiteFolder, kind: str, content: dict[str, Any]) -> None:
     message = Message(kind, member.study, member.protocol, member.site, COORDINATOR, {}, content).signed(folder.keys.signing)
     link = connect(folder, stay=False)
     try:
-        link.run(link.store(Subjects(member.study).reply(member.slot), message, f"{kind}-{secrets.token_hex(8)}"))
+        link.run(link.store(Subjects(member.study).reply(member.slot), message))
     finally:
         link.close()

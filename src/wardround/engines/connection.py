@@ -26,7 +26,7 @@ import nats.aio.client
 import nats.aio.transport
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError, NoServersError
+from nats.errors import NoRespondersError
 
 from wardround.engines.subjects import inbox
 from wardround.study.errors import NotAdmitted, StoreError, Unreachable, WardroundError
@@ -142,7 +142,9 @@ class Connection:
         """Return what a failed connection means."""
         reason = str(error).lower()
         if "authorization" in reason or self.refused:
-            return NotAdmitted("The hub does not admit this key.", "Ask the coordinating centre whether this site was revoked; if not, join again.")
+            return NotAdmitted(
+                "The hub does not admit this key.", "Ask the coordinating centre whether this site was revoked; if not, join again."
+            )
         if isinstance(error, ssl.SSLError) or "certificate" in reason:
             return Unreachable("The hub's certificate is not the one of the invite.", "Ask the coordinating centre for a new invite.")
         return Unreachable(f"Nothing answers at {self.url}.", _WAIT)
@@ -177,7 +179,7 @@ class Connection:
             future.cancel()
             raise
 
-    async def ask(self, subject: str, data: bytes, timeout: float = REQUEST, headers: dict[str, str] | None = None) -> Msg:
+    async def ask(self, subject: str, data: bytes, timeout: float = REQUEST) -> Msg:
         """Send a request and return the first reply.
 
         Raises:
@@ -186,7 +188,7 @@ class Connection:
         """
         before = self.denied
         try:
-            return await self._nats.request(subject, data, timeout=timeout, headers=headers)
+            return await self._nats.request(subject, data, timeout=timeout)
         except (NatsError, TimeoutError, OSError) as error:
             if self.denied != before and subject.lower() in self.denied:
                 raise NotAdmitted("The hub forbids this to this key.", "Ask the coordinating centre.") from None
@@ -198,24 +200,24 @@ class Connection:
         """Send a request and return the first reply's data; see `ask`."""
         return self.run(self.ask(subject, data, timeout)).data
 
-    async def store(self, subject: str, data: bytes, name: str | None = None) -> bool:
-        """Put a message into the stream of its subject; return False where it was there already.
+    async def store(self, subject: str, data: bytes, once: bool = False) -> None:
+        """Put a message into the stream of its subject; it is on the hub's disk when this returns.
+
+        No message names itself for the hub to drop repeats: such names count in a whole stream, so that one site could have another's
+        message dropped. Whoever reads must know repeats.
 
         Args:
             subject: of a stream.
             data: to be kept.
-            name: by which a repeat is known; where the subject may hold one message only, that is enough.
+            once: the subject holds one message for good; if it is there already, all is well.
 
         Raises:
             Unreachable: no answer in time, so whether it was taken is not known; do it again.
             StoreError: the hub has no room for it.
         """
-        reply = json.loads((await self.ask(subject, data, headers={"Nats-Msg-Id": name} if name else None)).data)
-        error = reply.get("error")
-        if error is None:
-            return not reply.get("duplicate", False)
-        if error.get("err_code") == _NOT_STORED and name is None and "per subject" in error.get("description", ""):
-            return False
+        error = json.loads((await self.ask(subject, data)).data).get("error")
+        if error is None or (once and error.get("err_code") == _NOT_STORED and "per subject" in error.get("description", "")):
+            return
         if error.get("err_code") in (_NOT_STORED, *_NO_ROOM):
             raise StoreError("The hub has no room for this.", "Ask the coordinating centre to make room; the same is sent again then.")
         raise Unreachable("The hub is not ready.", _WAIT)
@@ -247,10 +249,10 @@ class Connection:
             if self._pulls[own].empty():
                 await self._nats.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", want, reply=own)
             found = await asyncio.wait_for(self._pulls[own].get(), wait + 0.5)
-        if found is None or "Status" in (found.headers or {}):
-            await asyncio.sleep(0 if found is None or found.headers["Status"] == "408" else 0.2)
-            return None
-        return found
+        status = None if found is None else (found.headers or {}).get("Status")
+        if status not in (None, "408"):
+            await asyncio.sleep(0.2)
+        return found if status is None else None
 
     async def acknowledge(self, message: Msg) -> None:
         """Say that a message is safe here and need not come again."""
@@ -282,10 +284,8 @@ class Connection:
 
     def close(self) -> None:
         """Send what is under way and let go."""
-        try:
+        with suppress(Unreachable, NatsError, TimeoutError):
             self.run(self._nats.flush(1), 1.5)
-        except (Unreachable, NatsError, NoServersError, TimeoutError):
-            pass
         self._end()
 
     def _end(self) -> None:
@@ -296,10 +296,8 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
-        try:
+        with suppress(Unreachable, NatsError):
             self.run(stop(), 3)
-        except (Unreachable, NatsError):
-            pass
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(3)
         if not self._loop.is_running():

@@ -76,7 +76,8 @@ class HubPlan:
     def text(self) -> str:
         """Return the configuration file."""
         exports = "\n".join(
-            f'      {{ service: "{subject}"{", response_type: stream" if several else ""} }}' for subject, several in self.subjects.exports()
+            f'      {{ service: "{subject}"{", response_type: stream" if several else ""} }}'
+            for subject, several in self.subjects.exports()
         )
         return f"""# Written by wardround; changes are lost. Who may do what follows from the coordinator's list of sites.
 server_name: hub
@@ -114,7 +115,7 @@ accounts {{
         join = (self.subjects.join(slot.name),)
         publish = {"site": self.subjects.site_may_publish(slot.name), "join": join, "nothing": ()}[slot.right]
         listen = (f"{inbox(slot.name)}.>",) if slot.right != "nothing" else ()
-        rights = f'publish: {{ {_rights(publish)} }}, subscribe: {{ {_rights(listen)} }}'
+        rights = f"publish: {{ {_rights(publish)} }}, subscribe: {{ {_rights(listen)} }}"
         imports = "\n".join(
             f'      {{ service: {{ account: HUB, subject: "{subject}" }} }}' for subject in (*self.subjects.services(slot.name), *join)
         )

@@ -36,7 +36,7 @@ class Message:
     """Hold one message.
 
     Attributes:
-        kind: "task", "update", "refusal", "approval", "record", "leave", "beat", "join" or "welcome".
+        kind: "task", "update", "refusal", "approval", "record", "decline", "leave", "taken", "ending", "beat", "join" or "welcome".
         study: name of the study.
         protocol: digest of the protocol, or empty before it is known.
         sender: name of the site, or `coordinator`.
@@ -98,7 +98,11 @@ class Message:
             check(key, MESSAGE, canonical(head), outer["signature"])
             body = None if head["body"] is None else Body.described(head["body"])
             texts = [head[name] for name in ("kind", "study", "protocol", "sender", "to")]
-            if not all(isinstance(text, str) for text in texts) or not isinstance(head["turn"], dict) or not isinstance(head["content"], dict):
+            if (
+                not all(isinstance(text, str) for text in texts)
+                or not isinstance(head["turn"], dict)
+                or not isinstance(head["content"], dict)
+            ):
                 raise ValueError
             return cls(texts[0], texts[1], texts[2], texts[3], texts[4], head["turn"], head["content"], body)
         except VerificationError:

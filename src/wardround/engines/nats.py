@@ -30,7 +30,7 @@ from wardround.study.task import Layout, Refusal, Task, Update
 
 QUEUE = "coordinator"
 TICK = 0.2
-KINDS = ("update", "refusal", "approval", "record", "decline", "leave")
+KINDS = ("update", "refusal", "approval", "record", "decline", "leave", "taken")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Nats(Engine):
         self._inbox: queue.Queue[Post] = queue.Queue()
         self._open: dict[str, Task] = {}
         self._stored: dict[str, Body] = {}
+        self._last: frozenset[str] = frozenset()
         self._read_up_to = 0
         reply_queue(link, QUEUE)
         link.start(self._read())
@@ -98,15 +99,17 @@ class Nats(Engine):
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Store what is asked, once, and put each task into its site's queue."""
-        if not {task.digest for task in tasks} <= self._open.keys():
+        names = frozenset(task.digest for task in tasks)
+        if self._last and names != self._last:
             self._forget()
+        self._last = names
         members = self._members()
         self._open = {task.digest: task for task in tasks if task.stage == "answer"}
         for task in tasks:
             if task.site not in members:
                 continue
             message = task_message(task, self._store(task)).signed(self._key)
-            self.patiently(partial(self._put_task, members[task.site].slot, message, task.digest))
+            self.patiently(partial(self._put_task, members[task.site].slot, message))
 
     def receive(self, due: float) -> Iterator[Update | Refusal]:
         """Give back answers as they come; a site that is lost for longer than the protocol allows is refused by name."""
@@ -132,7 +135,7 @@ class Nats(Engine):
         for site, member in self._members().items():
             content: dict[str, Any] = {"name": f"ending-{self._protocol}", "files": bodies, "text": text}
             message = Message("ending", self._subjects.study, self._protocol, COORDINATOR, site, {}, content).signed(self._key)
-            self.patiently(partial(self._put_task, member.slot, message, f"ending-{member.slot}"))
+            self.patiently(partial(self._put_task, member.slot, message))
 
     def fetch(self, site: str, body: Body, most: int) -> bytes:
         """Return what a site put up.
@@ -166,8 +169,8 @@ class Nats(Engine):
         """Let go of the hub."""
         self._link.close()
 
-    def _put_task(self, slot: str, message: bytes, name: str) -> None:
-        self._link.run(self._link.store(self._subjects.task(slot), message, name.removeprefix("sha256:")))
+    def _put_task(self, slot: str, message: bytes) -> None:
+        self._link.run(self._link.store(self._subjects.task(slot), message))
 
     def _store(self, task: Task) -> Body | None:
         if task.stage != "answer":
@@ -184,8 +187,6 @@ class Nats(Engine):
 
     def _forget(self) -> None:
         """Let the hub forget what belongs to rounds that are committed: replies that were read, uploads, and what was asked before."""
-        if not self._read_up_to or not self._open:
-            return
         with suppress(WardroundError):
             self._link.api(f"$JS.API.STREAM.PURGE.{REPLIES}", {"seq": self._read_up_to + 1})
             for member in self._members().values():

@@ -92,7 +92,7 @@ def put(link: Connection, under: str, data: bytes | memoryview, body: Body | Non
 
     async def one(number: int) -> None:
         part = bytes(view[number * SIZE : (number + 1) * SIZE])
-        await _again(lambda: link.store(f"{under}.{body.group}.{body.parts[number]}", part))
+        await _again(lambda: link.store(f"{under}.{body.group}.{body.parts[number]}", part, once=True))
 
     link.run(_windowed(one, range(len(body.parts))))
     return body
@@ -137,9 +137,7 @@ def get_into(link: Connection, stream: str, under: str, body: Body, path: Path) 
         os.close(handle)
 
 
-async def _fetch(
-    link: Connection, stream: str, under: str, body: Body, wanted: Iterable[int], take: Callable[[int, bytes], None]
-) -> None:
+async def _fetch(link: Connection, stream: str, under: str, body: Body, wanted: Iterable[int], take: Callable[[int, bytes], None]) -> None:
     async def one(number: int) -> None:
         name = body.parts[number]
         part = await _again(lambda: link.direct(stream, f"{under}.{body.group}.{name}"))

@@ -36,9 +36,7 @@ DEPTH = 2
 LOG_FILES = (ENTRIES, CHECKPOINT, VKEY)
 
 
-def export(
-    directory: Path, study: Log, sites: Mapping[str, Log | LogFiles], protocol: bytes, layouts: Mapping[str, bytes]
-) -> Path:
+def export(directory: Path, study: Log, sites: Mapping[str, Log | LogFiles], protocol: bytes, layouts: Mapping[str, bytes]) -> Path:
     """Write `directory/record`, whole or not at all, over an older one.
 
     Nothing is forced to disk here: the database holds the same and can export again.

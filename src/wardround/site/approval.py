@@ -56,7 +56,9 @@ def approval(journal: Journal, protocol: str, brought: Brought) -> dict[str, Any
     """
     kept = journal.meta(_APPROVAL)
     if not kept:
-        raise PolicyRefused("This site has not approved the protocol.", "Read it with 'wardround site review', then run: wardround site approve.")
+        raise PolicyRefused(
+            "This site has not approved the protocol.", "Read it with 'wardround site review', then run: wardround site approve."
+        )
     found: dict[str, Any] = json.loads(kept)
     if found["protocol"] != protocol:
         raise PolicyRefused("The protocol is another one than this site approved.", "Review and approve it anew.")

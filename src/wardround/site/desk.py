@@ -15,6 +15,7 @@ from wardround.site.journal import Held, Journal
 from wardround.site.release import release, send
 from wardround.site.rules import Rules
 from wardround.study.arrays import from_bytes, to_bytes
+from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Reply
 from wardround.study.task import Answer, Refusal, Task, Update
 
@@ -32,9 +33,7 @@ class Desk:
         rules: the hospital's own.
     """
 
-    def __init__(
-        self, site: Site, journal: Journal, connection: sqlite3.Connection, worker: Callable[[Work], Reply], rules: Rules
-    ) -> None:
+    def __init__(self, site: Site, journal: Journal, connection: sqlite3.Connection, worker: Callable[[Work], Reply], rules: Rules) -> None:
         """Take a seat."""
         self._site, self._journal, self._db, self._worker, self._rules = site, journal, connection, worker, rules
 
@@ -51,6 +50,12 @@ class Desk:
             self._db.rollback()
             raise
         return settled
+
+    def refuse(self, task: Task, error: WardroundError) -> Refusal:
+        """Return a refusal of a task that could not be read as it was meant; it is in the log."""
+        refusal = self._site.refuse(task, "accept", error.message, error.remedy, again=True)
+        self._db.commit()
+        return refusal
 
     def waits(self, task: Task) -> bool:
         """Say whether a person must look at this task's answer."""
@@ -80,6 +85,8 @@ class Desk:
 
     def _decided(self, work: Work, held: Held) -> Update | Refusal:
         if held.decision == "refuse":
-            return self._site.refuse(work.task, "release", "a person at the site looked at the answer and refused it", "Talk to the hospital.")
+            return self._site.refuse(
+                work.task, "release", "a person at the site looked at the answer and refused it", "Talk to the hospital."
+            )
         self._journal.put_meta(HELD, str(int(self._journal.meta(HELD) or 0) + 1).encode())
         return release(self._site, work, Answer(from_bytes(held.sums)), None if held.proposal is None else from_bytes(held.proposal))

@@ -1,13 +1,13 @@
 """Hold a hospital's folder: its membership, keys, rules, snapshot and memory. Keys are made here and never leave.
 
-    DIR/site.toml              where the rows are, and what they mean; for people to edit
-    DIR/policy.toml            what this hospital allows; for people to edit
-    DIR/membership.json        of which study, and how the coordinator is reached and known
-    DIR/protocol.json          the plan, as the coordinator sent it and the membership names it by digest
-    DIR/keys/                  identity, private stream and hub key, for this user only
-    DIR/snapshots/             what the worker will see
-    DIR/prepared.json          which snapshot is the current one
-    DIR/site.sqlite            egress log, memory and journal
+DIR/site.toml              where the rows are, and what they mean; for people to edit
+DIR/policy.toml            what this hospital allows; for people to edit
+DIR/membership.json        of which study, and how the coordinator is reached and known
+DIR/protocol.json          the plan, as the coordinator sent it and the membership names it by digest
+DIR/keys/                  identity, private stream and hub key, for this user only
+DIR/snapshots/             what the worker will see
+DIR/prepared.json          which snapshot is the current one
+DIR/site.sqlite            egress log, memory and journal
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class SiteFolder:
         try:
             return Membership(**json.loads((self.path / MEMBERSHIP).read_text(encoding="utf-8")))
         except OSError as error:
-            raise StoreError(f"{self.path}: this site has joined no study yet.", "Join with the invite: wardround site join INVITE.") from error
+            raise StoreError(
+                f"{self.path}: this site has joined no study yet.", "Join with the invite: wardround site join INVITE."
+            ) from error
         except (ValueError, TypeError) as error:
             raise self._damaged(MEMBERSHIP) from error
 

@@ -48,11 +48,16 @@ class Journal:
     def put(self, task: str, message: bytes) -> bool:
         """Write a task down; return False where it is known."""
         row = (task, message, time.time())
-        return self._db.execute("INSERT OR IGNORE INTO site_tasks (task, message, received, state) VALUES (?, ?, ?, 'waiting')", row).rowcount == 1
+        return (
+            self._db.execute("INSERT OR IGNORE INTO site_tasks (task, message, received, state) VALUES (?, ?, ?, 'waiting')", row).rowcount
+            == 1
+        )
 
     def waiting(self) -> tuple[str, bytes] | None:
         """Return the newest task that is not settled, with its message; older ones are of rounds that are over, and are passed by."""
-        row = self._db.execute("SELECT number, task, message FROM site_tasks WHERE state = 'waiting' ORDER BY number DESC LIMIT 1").fetchone()
+        row = self._db.execute(
+            "SELECT number, task, message FROM site_tasks WHERE state = 'waiting' ORDER BY number DESC LIMIT 1"
+        ).fetchone()
         if row is None:
             return None
         self._db.execute("UPDATE site_tasks SET state = 'passed' WHERE state = 'waiting' AND number < ?", (row[0],))
@@ -62,7 +67,9 @@ class Journal:
         """Note that a task needs nothing more; the messages of all but the last few are forgotten."""
         self._db.execute("UPDATE site_tasks SET state = 'settled' WHERE task = ?", (task,))
         self._db.execute("DELETE FROM site_held WHERE task = ?", (task,))
-        self._db.execute("UPDATE site_tasks SET message = x'' WHERE state != 'waiting' AND number < (SELECT max(number) FROM site_tasks) - 8")
+        self._db.execute(
+            "UPDATE site_tasks SET message = x'' WHERE state != 'waiting' AND number < (SELECT max(number) FROM site_tasks) - 8"
+        )
 
     def again(self, task: str) -> None:
         """Have a settled task answered again, from what is stored."""

@@ -10,6 +10,8 @@ from wardround.study.errors import PolicyRefused
 from wardround.study.protocol import Protocol
 from wardround.study.task import Layout
 
+_COUNTS = "Use the secure sum, or state privacy.counts = true in the protocol so that every site can judge it."
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -46,7 +48,6 @@ class Policy:
             raise PolicyRefused("the study has expired", "Ask the coordinating centre for an amended protocol and approve it.")
         counts = [term.name for term in layout if term.kind == "count" and term.shape and not term.noise]
         if counts and not self.simulation and not protocol.privacy.counts:
-            remedy = "Use the secure sum, or state privacy.counts = true in the protocol so that every site can judge it."
-            raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", remedy)
+            raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", _COUNTS)
         if self.rules is not None:
             self.rules.permit(protocol, layout, self.source, self.patients, now)

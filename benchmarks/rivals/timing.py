@@ -1,0 +1,45 @@
+"""Time rounds without training in a rival's deployment, from the lines that its app writes at the end of each round."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rivals.processes import Deployment, RivalFailed
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    """Return the rounds that a rival's app wrote down."""
+    file = folder / "figures.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def timed(deployment: Deployment, begin: Callable[[Deployment], subprocess.Popen[bytes]], sites: int, rounds: int) -> dict[str, Any]:
+    """Run rounds to their end and return the figures.
+
+    Args:
+        deployment: where all runs and what ends it.
+        begin: starts the federation and the rounds; the process that it returns ends with them.
+        sites: how many have to answer in each round.
+        rounds: how many there have to be.
+
+    Returns:
+        Seconds of the rounds and peak memory of the coordinating processes; or `{"value": None, "why": ...}` if there was no end within the
+        limit, a round or an answer is missing, or the mean was wrong.
+    """
+    try:
+        with deployment as run:
+            console = begin(run)
+            run.wait("end of the rounds", lambda: console.poll() is not None)
+            done = written(run.folder)
+            if len(done) != rounds or not all(one["right"] and one["answered"] == sites for one in done):
+                raise RivalFailed(f"{len(done)} of {rounds} rounds done: {done[-3:]}")
+    except RivalFailed as error:
+        return {"value": None, "why": str(error)}
+    seconds, memory = [round(one["seconds"], 3) for one in done], deployment.memory("coordinator")
+    found = {"value": statistics.median(seconds), "unit": "s", "first": seconds[0], "seconds": seconds}
+    return {**found, "peak_mb": round(sum(memory.values()), 1), "peaks_mb": memory}

@@ -1,0 +1,208 @@
+"""`wardround site`, the part that a hospital in a study needs: join, prepare, review, approve, run, and say no."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wardround.cli import say
+
+if TYPE_CHECKING:
+    from wardround.site.folder import SiteFolder
+
+FOLDER = Annotated[Path, typer.Option("--dir", help="The hospital's folder.")]
+HERE = Path(".")
+
+
+def join(invite: Annotated[Path, typer.Argument(help="The invite from the coordinating centre.")], folder: FOLDER = HERE) -> None:
+    """Join a study with an invite: make this hospital's keys, here, and fetch the protocol. No data is touched."""
+    from wardround import hospital
+    from wardround.centre import fingerprint
+    from wardround.cli.site import site_text
+
+    made = hospital.join(folder, invite)
+    member = made.membership
+    site_file = folder / hospital.SITE_FILE
+    if not site_file.exists():
+        site_file.write_text(site_text(member.site, made.protocol.contract, "patients.csv"), encoding="utf-8")
+        say.line(f"Wrote {site_file}; name your table and columns in it.")
+    say.line(f"{member.site} has joined study {member.study}; its keys lie in {folder / 'keys'} and never leave.")
+    say.line(f"Fingerprint of the coordinator, to compare by telephone: {fingerprint(member.coordinator)}", bold=True)
+    say.line("Next: read the protocol (wardround site review), allow what you allow in policy.toml, then: wardround site approve")
+
+
+def prepare(folder: FOLDER = HERE) -> None:
+    """Read this hospital's rows, hold them against the contract and write the snapshot. Reaches no coordinator."""
+    from wardround import hospital
+    from wardround.record.entries import band
+    from wardround.site.folder import SiteFolder
+
+    brought = hospital.prepare(SiteFolder(folder))
+    say.line(f"Prepared a snapshot of {band(brought.patients)} patients, {brought.snapshot}.")
+
+
+def review(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Print what the study would do with this hospital's data, in plain words, and where the hospital's rules forbid it."""
+    from wardround.site.folder import SiteFolder
+    from wardround.study.protocol.summary import as_text, summary
+
+    made = SiteFolder(folder)
+    protocol, parts = made.protocol, summary(made.protocol)
+    broken = _broken(made)
+    if json:
+        page = [{"title": part.title, "lines": list(part.lines)} for part in parts]
+        say.document({"study": protocol.study, "digest": protocol.digest, "summary": page, "forbidden": broken})
+        return
+    for part in parts:
+        title, _, lines = as_text([part], say.width()).partition("\n")
+        say.line(title, bold=True)
+        say.line(lines)
+    say.line("This hospital's rules", bold=True)
+    for one in broken or ["They allow all of this (policy.toml)."]:
+        say.line(f"  {one}")
+    say.line("")
+    say.line(f"Protocol {protocol.digest}")
+
+
+def approve(
+    folder: FOLDER = HERE,
+    role: Annotated[str, typer.Option("--as", help="Who approves, such as data-protection officer.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    held: Annotated[
+        bool, typer.Option("--held", help="Let out the answers that wait for a look, in place of approving the protocol.")
+    ] = False,
+) -> None:
+    """Sign this exact protocol for this hospital. Prepares the data first if that was not done, in a process of its own."""
+    from wardround import hospital
+    from wardround.site.folder import PREPARED, SiteFolder
+
+    made = SiteFolder(folder)
+    if held:
+        say.line(f"{hospital.decide(made, 'release')} answers are let out.")
+        return
+    if not (folder / PREPARED).exists():
+        _prepare_apart(folder)
+    if not yes:
+        review(folder)
+        if not typer.confirm("Approve this protocol for this hospital?"):
+            say.line("Nothing was signed. To refuse it for good: wardround site refuse")
+            raise typer.Exit(say.NO)
+    hospital.approve(made, role or "not stated")
+    say.line(f"Approved {made.protocol.digest} for snapshot {made.brought.snapshot}. Next: wardround site run")
+
+
+def refuse(
+    folder: FOLDER = HERE,
+    reason: Annotated[str, typer.Option(help="One line that the coordinating centre is told.")] = "no reason given",
+    held: Annotated[bool, typer.Option("--held", help="Refuse the answers that wait for a look, in place of the protocol.")] = False,
+) -> None:
+    """Refuse the protocol: nothing is answered from now on, and the coordinating centre is told."""
+    from wardround import hospital
+    from wardround.site.folder import SiteFolder
+
+    made = SiteFolder(folder)
+    if held:
+        say.line(f"{hospital.decide(made, 'refuse')} answers are refused.")
+        return
+    told = hospital.refuse(made, reason)
+    say.line("Refused. " + ("The coordinating centre is told." if told else "The coordinating centre could not be told; tell it yourself."))
+
+
+def run(folder: FOLDER = HERE) -> None:
+    """Take part until the study ends: dial out, answer what was approved, log what leaves. The same command goes on after any stop."""
+    from wardround import hospital
+    from wardround.site.folder import SiteFolder
+
+    with say.ending():
+        hospital.run(SiteFolder(folder), say.line)
+
+
+def leave(folder: FOLDER = HERE) -> None:
+    """Leave the study for good: nothing is answered from now on, and the coordinating centre is told."""
+    from wardround import hospital
+    from wardround.site.folder import SiteFolder
+
+    told = hospital.leave(SiteFolder(folder))
+    say.line("Left. " + ("The coordinating centre is told." if told else "The coordinating centre could not be told; tell it yourself."))
+
+
+def status(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Say how this hospital stands: approved or not, what was answered, and what waits for a person's look."""
+    from wardround.hospital import status as found
+    from wardround.site.folder import SiteFolder
+
+    facts = found(SiteFolder(folder))
+    if json:
+        say.document(facts)
+        return
+    say.line(f"{facts['site']} in study {facts['study']}: {facts['text']}", bold=True)
+    for name, count in facts["log"].items():
+        say.line(f"  {name:<12} {count}")
+    for held in facts["held"]:
+        say.line(f"  waits for a look: {held['turn']}")
+        for term in held["terms"]:
+            say.line(f"    {term['name']:<32} {term['shape']!s:<14} from {term['low']:.4g} to {term['high']:.4g}")
+
+
+def log(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print every entry as a line of JSON.")] = False) -> None:
+    """Print this hospital's log: what left, what was refused, what was approved."""
+    import json as library
+
+    from wardround.hospital import entries
+    from wardround.site.folder import SiteFolder
+
+    for entry in entries(SiteFolder(folder)):
+        if json:
+            typer.echo(library.dumps(entry, ensure_ascii=False, sort_keys=True))
+        else:
+            say.line(_sentence(entry))
+
+
+def _sentence(entry: dict[str, Any]) -> str:
+    turn = f"{entry['phase']}, round {entry['round'] + 1}" if "phase" in entry else ""
+    match entry["t"]:
+        case "egress":
+            text = f"sent {entry['bytes']} bytes of {entry['kind']} for {turn}, examples {entry['examples']}"
+        case "refused":
+            text = f"refused {turn} ({entry['where']}): {entry['reason']}"
+        case "snapshot":
+            text = f"brought a snapshot of {entry['patients']} patients from a {entry['source']} source"
+        case "approval":
+            text = f"approved protocol {entry['protocol']} ({entry['role']})"
+        case _:
+            text = f"{entry['t']} {turn}".strip()
+    return f"{entry['ts']}  {text}"
+
+
+def _broken(folder: SiteFolder) -> list[str]:
+    """Return which of the hospital's rules forbid the study, one sentence each."""
+    from wardround.study.errors import ProtocolError, StoreError
+
+    try:
+        brought = folder.brought
+        source, patients = brought.source, brought.patients
+    except StoreError:
+        source, patients = "", 2**53
+    try:
+        complaints = folder.rules.complaints(folder.protocol, source, patients)
+        return [f"Rule {rule} forbids it: {why}." for rule, why in complaints if source or rule != "sources"]
+    except ProtocolError as error:
+        return [str(error)]
+
+
+def _prepare_apart(folder: Path) -> None:
+    """Run the loader in a process of its own: what reads the hospital's systems is not what talks to a coordinator."""
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "wardround", "site", "prepare", "--dir", str(folder)], check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `wardround site` these commands."""
+    for command in (join, prepare, review, approve, refuse, run, status, log, leave):
+        app.command()(command)
