@@ -81,7 +81,7 @@ def observe(what: str, make: Callable[[], Federation]) -> dict[str, Any]:
     done = written(run.folder)
     rounds = [{"round": one["round"], "answered": one["answered"], "seconds": round(one["seconds"], 1)} for one in done]
     ended = {"status": state, "seconds_after_fault": round(time.monotonic() - began, 1), "all_rounds": len(done) == ROUNDS}
-    return {"what": what, "how": "run", "named_s": named, **ended, "round_resumed": len(done) > 1, "rounds": rounds}
+    return {"what": what, "how": "run", "named_s": named, **ended, "round_finished": len(done) > 1, "rounds": rounds}
 
 
 def observed(folder: Path, start: Callable[[str, Path], tuple[Deployment, Callable[[], Federation]]]) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ class Deployment:
         self.limit, self.deadline = limit, time.monotonic() + limit
         self.name, self.settings = secrets.token_hex(8), settings
         self.started: list[subprocess.Popen[bytes]] = []
-        self.peaks: dict[tuple[str, int, str], float] = {}
+        self.peaks: dict[tuple[str, int], tuple[str, float]] = {}
         self.ended = threading.Event()
         self.watcher = threading.Thread(target=self._watch, daemon=True)
         for part in ("home", "tmp", "logs"):
@@ -70,6 +70,8 @@ class Deployment:
 
     def start(self, role: str, command: Sequence[str], **more: str) -> subprocess.Popen[bytes]:
         """Start a process in a group of its own; what it says goes to `logs/<role>.log`."""
+        for earlier in self.started:
+            earlier.poll()  # A killed process that is not reaped still looks alive to scripts that ask by its number.
         env, none = {**self.environment(role), **more}, subprocess.DEVNULL
         with (self.folder / "logs" / f"{role}.log").open("ab") as log:
             process = subprocess.Popen(command, stdin=none, stdout=log, stderr=log, env=env, cwd=self.folder, start_new_session=True)
@@ -119,7 +121,7 @@ class Deployment:
 
     def memory(self, role: str) -> dict[str, float]:
         """Return the peak resident MB of each process of a role, largest first."""
-        mine = {f"{name} {number}": peak for (of, number, name), peak in self.peaks.items() if of == role}
+        mine = {f"{name} {number}": peak for (of, number), (name, peak) in self.peaks.items() if of == role}
         return dict(sorted(mine.items(), key=lambda one: -one[1]))
 
     def _watch(self) -> None:
@@ -135,7 +137,7 @@ class Deployment:
                 )
                 peak = int(status.get("VmHWM", "0 kB").split()[0]) / 1024
                 if peak > SMALL:
-                    self.peaks[role, process, name] = round(peak, 1)
+                    self.peaks[role, process] = (name, round(peak, 1))
 
 
 def free_port() -> int:

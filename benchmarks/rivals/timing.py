@@ -37,7 +37,8 @@ def timed(deployment: Deployment, begin: Callable[[Deployment], subprocess.Popen
             run.wait("end of the rounds", lambda: console.poll() is not None)
             done = written(run.folder)
             if len(done) != rounds or not all(one["right"] and one["answered"] == sites for one in done):
-                raise RivalFailed(f"{len(done)} of {rounds} rounds done: {done[-3:]}")
+                said = (run.folder / "logs" / "console.log").read_text()[-500:]
+                raise RivalFailed(f"{len(done)} of {rounds} rounds done: {done[-3:]}; its console said: {said}")
     except RivalFailed as error:
         return {"value": None, "why": str(error)}
     seconds, memory = [round(one["seconds"], 3) for one in done], deployment.memory("coordinator")

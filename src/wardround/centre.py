@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wardround.coordinator import certificates
 from wardround.coordinator.enrolment import Enrolled, Enrolment
-from wardround.coordinator.folder import INITIAL, PROTOCOL, SETTINGS, Folder, Settings, settings_text, write_secret
+from wardround.coordinator.folder import INITIAL, PROTOCOL, SETTINGS, Folder, Settings, everywhere, settings_text, write_secret
 from wardround.coordinator.store import sentences
 from wardround.engines import hub, hubkeys
 from wardround.engines.subjects import Subjects, slot_name
@@ -30,7 +30,6 @@ from wardround.study.errors import ProtocolError, StoreError, Unreachable
 from wardround.study.protocol import Protocol
 
 ENROLMENT = "enrolment.sqlite"
-ANYWHERE = ("0.0.0.0", "::", "[::]", "*", "")
 
 
 def init(path: Path, protocol: Protocol, name: str, address: str, port: int, names: Sequence[str], slots: int) -> Folder:
@@ -51,7 +50,7 @@ def init(path: Path, protocol: Protocol, name: str, address: str, port: int, nam
     """
     from wardround.learning.network import initial_parameters
 
-    if address in ANYWHERE:
+    if everywhere(address):
         raise ProtocolError("The hub would listen on all interfaces.", "Name the one address at which hospitals reach this machine.")
     names = list(names) or [address]
     values = {"name": name, "address": address, "port": port, "names": names, "slots": slots}
@@ -130,7 +129,7 @@ def invite(folder: Folder, site: str, hours: float) -> bytes:
     """
     if not SITE.fits(site) or site == "coordinator":
         raise ProtocolError(f"{site!r} cannot be a site's name.", f"Use {SITE.says}.")
-    raw, now = secrets.token_bytes(32), time.time()
+    protocol, raw, now = folder.protocol.digest, secrets.token_bytes(32), time.time()
     number, expires = secrets.token_hex(16), int(now + hours * 3600)
     enrolment = Enrolment(folder.path / ENROLMENT)
     try:
@@ -145,7 +144,7 @@ def invite(folder: Folder, site: str, hours: float) -> bytes:
         "url": folder.settings.site_url,
         "authority": folder.authority,
         "coordinator": folder.signer.vkey,
-        "protocol": folder.protocol.digest,
+        "protocol": protocol,
         "invite": number,
         "expires": expires,
         "admission": raw.hex(),
@@ -157,8 +156,9 @@ def cut_off(folder: Folder, site: str, state: str) -> Enrolled:
     """Cut a site off, at once; the study goes on without it.
 
     Raises:
-        StoreError: no such site has joined.
+        StoreError: this is no coordinator's folder, or no such site has joined.
     """
+    folder.settings  # noqa: B018  refuses a folder that is not a coordinator's
     enrolment = Enrolment(folder.path / ENROLMENT)
     try:
         with enrolment.change():

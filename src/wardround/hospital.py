@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from wardround.engines import hubkeys, parts
 from wardround.engines.agent import SKEW, Agent, Say, tell
-from wardround.engines.connection import Connection
+from wardround.engines.connection import Connection, listens
 from wardround.engines.messages import COORDINATOR, Message
 from wardround.engines.parts import Body
 from wardround.engines.subjects import PARTS, Subjects
@@ -37,6 +37,7 @@ from wardround.site.rules import FILE, rules_text
 from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.canonical import digest
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError
+from wardround.study.files import blocks
 from wardround.study.interfaces import Reply
 from wardround.study.task import Refusal
 
@@ -100,12 +101,25 @@ def join(path: Path, invite: Path) -> SiteFolder:
         raise StoreError(f"{path} belongs to study {folder.membership.study} already.", "Use another folder for another study or invite.")
     with held(path):
         folder.make_keys()
-        body = _admitted(folder, member)
+        listens(member.url)
+        body = _patiently(lambda: _admitted(folder, member))
         _fetch_protocol(folder, member, body)
         write_text(path / MEMBERSHIP, json.dumps(asdict(spent), indent=1) + "\n")
         if not (path / FILE).exists():
             write_text(path / FILE, rules_text(folder.protocol))
     return folder
+
+
+def _patiently(what: Callable[[], Body]) -> Body:
+    """Try again for a few seconds: while others join, the hub may drop a line that is just being made."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return what()
+        except Unreachable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.3)
 
 
 def _admitted(folder: SiteFolder, member: Membership) -> Body:
@@ -116,7 +130,7 @@ def _admitted(folder: SiteFolder, member: Membership) -> Body:
     request = Message("join", member.study, "", member.site, COORDINATOR, {}, content).signed(identity)
     link = _either(member, folder.hub_key)
     try:
-        reply = link.request(subject, request, 10)
+        reply = link.request(subject, request, 3)
     finally:
         link.close()
     found = Message.unchecked(reply, member.coordinator_key.public)
@@ -157,7 +171,7 @@ def _fetch_protocol(folder: SiteFolder, member: Membership, body: Body) -> None:
                 raise Unreachable("The hub does not know this site's key yet.", "Try the same command again in a minute.") from None
             time.sleep(0.1)
     try:
-        data = parts.get(link, PARTS, Subjects(member.study).parts, body)
+        data = b"".join(blocks(parts.get(link, PARTS, Subjects(member.study).parts, body, folder.room)))
     finally:
         link.close()
     if digest(data) != member.protocol:
@@ -191,8 +205,8 @@ def prepare(folder: SiteFolder) -> Brought:
     from wardround.data.load import prepare as load
     from wardround.data.site_file import load_site
 
-    file = load_site(folder.path / SITE_FILE)
-    made = load(file, folder.protocol, folder.snapshots)
+    protocol, file = folder.protocol, load_site(folder.path / SITE_FILE)
+    made = load(file, protocol, folder.snapshots)
     brought = Brought(made.digest, made.dataset.patients, len(made.dataset.rows("train")), file.source.kind)
     folder.bring(brought)
     return brought
@@ -248,14 +262,14 @@ def decide(folder: SiteFolder, decision: str) -> int:
 def entries(folder: SiteFolder) -> list[dict[str, Any]]:
     """Return the entries of the site's log."""
     with closing(folder.database()) as connection:
-        return list(folder.gate(connection, frozenset(), None).log.entries())
+        return list(folder.log(connection).entries())
 
 
 def status(folder: SiteFolder) -> dict[str, Any]:
     """Return how a site stands: `text`, counts by kind of entry in its log, and answers that wait for a person's look."""
     with closing(folder.database()) as connection:
         journal = Journal(connection)
-        counts = Counter(entry["t"] for entry in folder.gate(connection, frozenset(), None).log.entries())
+        counts = Counter(entry["t"] for entry in folder.log(connection).entries())
         held = [{"task": one.task, "turn": one.turn, "terms": _terms(one.sums)} for one in journal.held() if one.decision == "waiting"]
         reason = approval.refused(journal)
         try:
@@ -322,6 +336,9 @@ def take_part(
         connection.commit()
         if (reason := approval.refused(journal)) is not None:
             raise PolicyRefused(f"This site refused the protocol ({reason}).", "To take part after all: wardround site approve.")
+        if journal.meta("ended") is not None:
+            say("The study has ended; model, result and report lie in this folder.")
+            return
         approval.approval(journal, folder.membership.protocol, folder.brought)
         check_snapshot(folder.snapshot)
         rules = folder.rules

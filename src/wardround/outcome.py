@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
-from wardround.record.entries import band
+from wardround.record.entries import band, decode
 from wardround.study.arrays import Arrays, under
 from wardround.study.dataset import ROLES, Dataset
+from wardround.study.errors import WardroundError
 from wardround.study.plugins import find
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
@@ -94,6 +96,16 @@ def federated_outcome(
         **_judged_in_all(protocol, totals),
     }
     return _result(protocol, earlier, history, refusals, seconds, own)
+
+
+def data_entry(lines: bytes) -> dict[str, Any]:
+    """Return the last entry of a site's log that says which data it brought; nothing where there is none that can be read."""
+    found: dict[str, Any] = {}
+    for line in lines.splitlines():
+        with suppress(WardroundError):
+            entry = decode(line)
+            found = entry if entry["t"] == "snapshot" else found
+    return found
 
 
 def _result(

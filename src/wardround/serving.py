@@ -10,12 +10,11 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wardround import centre, standing
+from wardround import centre
 from wardround.coordinator import events
 from wardround.coordinator.book import Book
 from wardround.coordinator.enrolment import Enrolment
@@ -30,22 +29,23 @@ from wardround.engines.nats import Member, Nats
 from wardround.engines.presence import LEASE, Presence
 from wardround.engines.reception import Reception
 from wardround.engines.subjects import Subjects
-from wardround.outcome import federated_outcome, released_phase
+from wardround.outcome import data_entry, federated_outcome, released_phase
 from wardround.publish import WRITTEN, publish
 from wardround.record.bundle import LogFiles
-from wardround.record.entries import decode, plain
+from wardround.record.entries import plain
 from wardround.record.envelope import APPROVAL
 from wardround.record.envelope import open as open_envelope
 from wardround.record.log import Log
 from wardround.record.note import VerifierKey
+from wardround.standing import Watcher
 from wardround.study.canonical import canonical
-from wardround.study.errors import QuorumNotMet, VerificationError, WardroundError
+from wardround.study.errors import QuorumNotMet, StoreError, Unreachable, VerificationError, WardroundError
+from wardround.study.files import blocks
 from wardround.study.plugins import make
 
 STATE = "state.sqlite"
 MOST_RECORD = 64 * 2**20
 RECORDS_DUE = 30.0
-STATUS_EVERY = 2.0
 FAREWELL = 30.0
 """Seconds for which a study that has ended stays, so that its sites can take what it came to."""
 
@@ -65,8 +65,7 @@ class Serving:
         Raises:
             StoreError: another process serves this folder, or the hub cannot be started.
         """
-        self._folder, self._start_with, self._tell = folder, start_with, watch
-        self._text = ""
+        self._folder, self._start_with = folder, start_with
         self._protocol, self._subjects = folder.protocol, Subjects(folder.protocol.study)
         self.store = Store(folder.path / STATE)
         self._enrolment, self._desk_enrolment = Enrolment(folder.path / centre.ENROLMENT), Enrolment(folder.path / centre.ENROLMENT)
@@ -79,9 +78,19 @@ class Serving:
         self._log = self._open_log()
         self.approved = frozenset(entry["site"] for entry in self._log.entries() if entry["t"] == "approval_seen")
         hub.write_config(folder.hub, centre.plan(folder, self._enrolment))
-        self._keeper = Keeper(folder, self._note)
-        self._link = Connection(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("coordinator")), "coordinator")
         self.presence = Presence()
+        self._watcher = Watcher(folder, self.presence, watch)
+        self._keeper = Keeper(folder, self._note)
+        try:
+            self._open_hub()
+        except BaseException:
+            self._keeper.close()
+            raise
+
+    def _open_hub(self) -> None:
+        """Connect to the hub, make its streams, and let sites in from now on."""
+        folder, settings = self._folder, self._folder.settings
+        self._link = Connection(settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("coordinator")), "coordinator")
         self._open_streams()
         self.engine = Nats(
             self._link,
@@ -92,7 +101,9 @@ class Serving:
             self._boundary,
             self.presence,
             self._protocol.rounds.lost_seconds,
-            self._pending.append,
+            folder.path / "room",
+            self._upload_bytes(),
+            self._other,
             self._note,
         )
         self._receive_sites()
@@ -103,33 +114,37 @@ class Serving:
         if released is None:
             self.gather_approvals()
             book = self.book()
-            self._happened(
+            self._watcher.happened(
                 events.StudyStarted(
                     self._protocol.study, tuple(one.phase for one in self._protocol.algorithms), tuple(sorted(self.approved))
                 )
             )
             result = self._study(book)
         else:
+            self.roster = tuple(json.loads(self.store.meta("roster") or b"[]"))
             self._note("This study is finished; its sites are given what it came to.")
             result = json.loads((self._folder.path / "result.json").read_bytes())
-        files = {name: (self._folder.path / name).read_bytes() for name in WRITTEN if (self._folder.path / name).is_file()}
+        files = {name: self._folder.path / name for name in WRITTEN if (self._folder.path / name).is_file()}
         self.engine.end(files, "The study has ended; model, result and report lie in this folder.")
         return dict(result)
 
     def book(self) -> Book:
         """Return what keeps log and store in step."""
-        return Book(self._protocol, self.store, self._log, self._folder.key, self._identities(), self._happened)
+        return Book(self._protocol, self.store, self._log, self._folder.key, self._identities(), self._watcher.happened)
 
     def wait_for_sites(self, seconds: float) -> None:
-        """Stay until every site that is there has taken what the study came to, for so long at most."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and any(self.presence.here(site) for site in self._members() if site not in self._taken):
+        """Stay until every site of the roster has taken what the study came to, or none of the others is heard any more."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < seconds:
+            missing = [site for site in self.roster if site in self._members() and site not in self._taken]
+            if not missing or (waited > LEASE and not any(self.presence.here(site) for site in missing)):
+                return
             self.engine.listen(0.1)
             self._settle_pending()
 
     def close(self) -> None:
         """Let go of hub, connection and store; what was not committed is forgotten, and asked again."""
-        self._watching.set()
+        self._watcher.close()
         self.engine.close()
         self._keeper.close()
         self.store.close()
@@ -159,11 +174,11 @@ class Serving:
             hub.task_queue(self._link, self._subjects, slot)
 
     def _upload_bytes(self) -> int:
-        """Return how much one site may have on the hub at a time: its share of what the hub may keep."""
-        return max(64 * 2**20, centre.store_bytes(self._folder.settings) // 4 // max(4, self._protocol.bounds.sites))
+        """Return how much one site may have on the hub at a time: twice the parameters in 64 bits, and room for counts."""
+        return int(self._folder.settings.max_upload * 1e9) or 64 * 2**20 + 4 * len(self._folder.initial_bytes)
 
     def _receive_sites(self) -> None:
-        body = parts.put(self._link, self._subjects.parts, self._protocol.canonical)
+        body = parts.put_data(self._link, self._subjects.parts, self._protocol.canonical)
         reception = Reception(
             self._protocol.study,
             self._protocol.digest,
@@ -172,50 +187,42 @@ class Serving:
             self._desk_enrolment,
             self.presence,
             self._prepare,
-            lambda: centre.apply(self._folder, Enrolment(self._folder.path / centre.ENROLMENT)),
+            self._follow,
             self._note,
         )
         self._link.serve(self._subjects.join("*"), reception.join)
         self._link.serve(self._subjects.beat("*"), reception.beat)
-        self._watching = threading.Event()
-        threading.Thread(target=self._watch_presence, daemon=True).start()
+        self._watcher.start(lambda: self.approved - self._taken, self._words)
+
+    def _follow(self) -> None:
+        """Have the hub follow the list of sites; runs in threads of its own."""
+        enrolment = Enrolment(self._folder.path / centre.ENROLMENT)
+        try:
+            centre.apply(self._folder, enrolment)
+        finally:
+            enrolment.close()
+
+    def _other(self, message: Message) -> None:
+        """Take in what is no answer: a site that leaves is cut off at once, the rest waits until no round is under way."""
+        if message.kind == "leave":
+            centre.cut_off(self._folder, message.sender, "left")
+            self._note(f"{message.sender} has left the study.")
+        else:
+            self._pending.append(message)
 
     def _prepare(self, slot: str) -> None:
         store = centre.store_bytes(self._folder.settings)
         hub.lay_out(self._link, hub.streams(self._subjects, [slot], store, self._upload_bytes())[-1:])
         hub.task_queue(self._link, self._subjects, slot)
 
-    def _watch_presence(self) -> None:
-        """Name sites that are lost, and those that come back."""
-        written = 0.0
-        while not self._watching.wait(0.25):
-            for site, back in self.presence.changes(self.approved - self._taken):
-                self._happened(events.Back(site) if back else events.Lost(site, LEASE))
-            if time.monotonic() - written > STATUS_EVERY:
-                written = time.monotonic()
-                with suppress(OSError):
-                    standing.write(self._folder, {"text": self._text, "sites": self._standing()})
-
-    def _standing(self) -> dict[str, str]:
+    def _words(self) -> dict[str, str]:
         """Return how each site stands, in words."""
         members = self._members()
         words = {site: "approved" if site in self.approved else "joined, not approved yet" for site in members}
-        words |= {site: "refused the protocol" for site in self._declined if site in members}
-        return {site: text if self.presence.here(site) else f"{text}; silent" for site, text in words.items()}
-
-    def _happened(self, event: events.Event) -> None:
-        """Pass on what happened, and keep in words how the study stands."""
-        match event:
-            case events.RoundOpened():
-                self._text = f"{event.phase}, round {event.round + 1}"
-            case events.PhaseDone():
-                self._text = f"{event.phase} is done"
-            case events.Note():
-                self._text = event.text
-        self._tell(event)
+        return words | {site: "refused the protocol" for site in self._declined if site in members}
 
     def _note(self, text: str) -> None:
-        self._happened(events.Note(text))
+        self._watcher.happened(events.Note(text))
 
     def _members(self) -> dict[str, Member]:
         with self._lock:
@@ -266,15 +273,18 @@ class Serving:
         return enough and ready >= self._protocol.rounds.quorum
 
     def _settle_pending(self) -> None:
-        """Act on what sites sent beside answers, one transaction for all."""
+        """Act on what sites sent beside answers, one transaction each; nothing that a site says may end the study."""
         while self._pending:
             message = self._pending.pop(0)
             try:
                 self._settle(message)
-            except (VerificationError, KeyError, TypeError, ValueError) as error:
-                why = error.message if isinstance(error, VerificationError) else "it is not well formed"
+            except (StoreError, Unreachable):
+                raise
+            except (WardroundError, KeyError, TypeError, ValueError) as error:
+                self.store.connection.rollback()
+                why = error.message if isinstance(error, WardroundError) else "it is not well formed"
                 self._note(f"A message of {message.sender} ({message.kind}) was thrown away: {why}")
-        self.store.commit()
+            self.store.commit()
 
     def _settle(self, message: Message) -> None:
         site, content = message.sender, message.content
@@ -284,11 +294,9 @@ class Serving:
             case "decline":
                 self._declined.add(site)
                 self._note(f"{site} refused the protocol: {plain(str(content.get('reason', '')))}")
-            case "leave":
-                centre.cut_off(self._folder, site, "left")
-                self._note(f"{site} has left the study.")
             case "record":
-                lines = b"" if message.body is None else self.engine.fetch(site, message.body, MOST_RECORD)
+                data = b"" if message.body is None else self.engine.fetch(site, message.body, MOST_RECORD)
+                lines = b"".join(blocks(data))
                 handed = LogFiles("", lines, str(content["checkpoint"]).encode(), f"{content['vkey']}\n".encode())
                 self._records[site] = handed if message.body is not None else None
             case "taken":
@@ -301,10 +309,12 @@ class Serving:
         site, content = message.sender, message.content
         if site in self.approved:
             return
-        if self.store.meta("roster") is not None:
-            self._note(f"{site} approved after the study had begun; it does not take part.")
+        most = self._protocol.bounds.sites
+        if self.store.meta("roster") is not None or len(self.approved) >= most:
+            why = f"there is room for {most} sites" if len(self.approved) >= most else "the study had begun"
+            self._note(f"{site} approved, but {why}; it does not take part.")
             return
-        vkey = VerifierKey.parse(content["vkey"])
+        vkey = VerifierKey.parse(str(content["vkey"]))
         public = self._members()[site].identity
         statement = canonical({"protocol": self._protocol.digest, "site": site, "role": content["role"]})
         same_key = vkey.public.public_bytes_raw() == public.public_bytes_raw()
@@ -341,7 +351,7 @@ class Serving:
         named = ("phase", "round", "site", "where", "reason", "remedy")
         refusals = [{key: entry[key] for key in named} for entry in self._log.entries() if entry["t"] == "refusal"]
         handed = {site: files for site, files in self._records.items() if files is not None}
-        brought = {site: _brought(handed.get(site)) for site in self.roster}
+        brought = {site: data_entry(handed[site].entries if site in handed else b"") for site in self.roster}
         seconds = {"rounds": sum(row["seconds"] for row in self.store.history())}
         result = federated_outcome(self._protocol, brought, earlier, self.store.history(), refusals, seconds)
         publish(self._folder.path, self._protocol, self.store, self._log, handed, released_phase(self._protocol, earlier), result)
@@ -368,13 +378,3 @@ class Serving:
             if not any(self.presence.silent(site) < LEASE for site in missing):
                 return
             self.engine.listen(0.1)
-
-
-def _brought(files: LogFiles | None) -> dict[str, Any]:
-    """Return the last entry of a site's log that says which data it brought; nothing where there is none that can be read."""
-    found: dict[str, Any] = {}
-    for line in () if files is None else files.entries.splitlines():
-        with suppress(WardroundError):
-            entry = decode(line)
-            found = entry if entry["t"] == "snapshot" else found
-    return found

@@ -3,22 +3,73 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from wardround import centre
+from wardround.coordinator import events
 from wardround.coordinator.enrolment import Enrolment
 from wardround.coordinator.folder import Folder
+from wardround.engines.presence import LEASE, Presence
 from wardround.site.folder import write_text
 
 FILE = "status.json"
-STALE = 8.0
-"""Seconds after which what was written says that nobody serves any more."""
+EVERY, STALE = 2.0, 8.0
+"""Seconds between two writings, and after which what was written says that nobody serves any more."""
 
 
-def write(folder: Folder, facts: dict[str, Any]) -> None:
-    """Write down how the study stands now."""
-    write_text(folder.path / FILE, json.dumps({**facts, "at": time.time()}) + "\n")
+class Watcher:
+    """Name sites that are lost and those that come back, and write down every other second how the study stands.
+
+    Args:
+        folder: of the coordinator.
+        presence: who is there.
+        tell: is told what happens.
+    """
+
+    def __init__(self, folder: Folder, presence: Presence, tell: events.Watch) -> None:
+        """Take note of what happens from now on."""
+        self._folder, self._presence, self._tell = folder, presence, tell
+        self._text = ""
+        self._end = threading.Event()
+
+    def start(self, expected: Callable[[], Iterable[str]], words: Callable[[], Mapping[str, str]]) -> None:
+        """Begin to look.
+
+        Args:
+            expected: gives the sites that should be there.
+            words: gives how each site stands.
+        """
+        threading.Thread(target=self._look, args=(expected, words), daemon=True).start()
+
+    def happened(self, event: events.Event) -> None:
+        """Pass on what happened, and keep in words how the study stands."""
+        match event:
+            case events.RoundOpened():
+                self._text = f"{event.phase}, round {event.round + 1}"
+            case events.PhaseDone():
+                self._text = f"{event.phase} is done"
+            case events.Note():
+                self._text = event.text
+        self._tell(event)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._end.set()
+
+    def _look(self, expected: Callable[[], Iterable[str]], words: Callable[[], Mapping[str, str]]) -> None:
+        written = 0.0
+        while not self._end.wait(0.25):
+            for site, back in self._presence.changes(expected()):
+                self.happened(events.Back(site) if back else events.Lost(site, LEASE))
+            if time.monotonic() - written > EVERY:
+                written = time.monotonic()
+                sites = {site: text if self._presence.here(site) else f"{text}; silent" for site, text in words().items()}
+                with suppress(OSError):
+                    write_text(self._folder.path / FILE, json.dumps({"text": self._text, "sites": sites, "at": time.time()}) + "\n")
 
 
 def standing(folder: Folder) -> dict[str, Any]:
@@ -39,7 +90,7 @@ def standing(folder: Folder) -> dict[str, Any]:
     finally:
         enrolment.close()
     finished = (folder.path / "result.json").exists()
-    text = str(last.get("text", "")) if fresh else "finished" if finished else "not served now; run: wardround coordinator serve"
+    text = "finished" if finished else str(last.get("text", "")) if fresh else "not served now; run: wardround coordinator serve"
     if folder.stopped.exists():
         text = f"stopped; {text}"
     return {"study": protocol.study, "protocol_digest": protocol.digest, "serving": fresh, "text": text, "sites": rows}

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from wardround.combining.fixedpoint import pack
 from wardround.engines.inprocess import InProcess
 from wardround.record.commitment import commit
 from wardround.record.envelope import UPDATE, sign
 from wardround.site.accept import Work
-from wardround.study.arrays import from_bytes
+from wardround.study.arrays import from_bytes, to_bytes
 from wardround.study.interfaces import Engine, Reply
 from wardround.study.task import Refusal, Task, Update
 
@@ -51,7 +50,7 @@ def forge(site: str, arrays: Callable[[dict[str, np.ndarray]], dict[str, np.ndar
     def change(update: Update) -> Update:
         if update.site != site:
             return update
-        body = pack(arrays(from_bytes(update.body)))
+        body = to_bytes(arrays(dict(from_bytes(update.body))))
         receipt = replace(update.receipt, commit=commit(bytes.fromhex(update.receipt.salt), body))
         forged = replace(update, body=body, receipt=receipt)
         return replace(forged, signature=sign(key, UPDATE, forged.signed_part()))  # type: ignore[arg-type]

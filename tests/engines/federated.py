@@ -58,9 +58,12 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def new_centre(path: Path, agreed: Protocol) -> Folder:
-    """Make a coordinator's folder with a hub on loopback."""
-    return centre.init(path, agreed, "centre", "127.0.0.1", free_port(), [], 8)
+def new_centre(path: Path, agreed: Protocol, gigabytes: float = 20) -> Folder:
+    """Make a coordinator's folder with a hub on loopback that may keep so much on disk."""
+    centre.init(path, agreed, "centre", "127.0.0.1", free_port(), [], 16)
+    settings = path / "coordinator.toml"
+    settings.write_text(settings.read_text().replace("max_store = 20 ", f"max_store = {gigabytes:g} "))
+    return Folder(path)
 
 
 def bring(path: Path, name: str, data: Dataset, agreed: Protocol) -> SiteFolder:
@@ -84,10 +87,12 @@ def let_in(made: Folder, folder: SiteFolder, name: str) -> None:
     hospital.approve(folder, "tester")
 
 
-def worker(data: Dataset, agreed: Protocol) -> Callable[[Work, Mapping[str, Arrays]], Reply]:
-    """Return what answers in this process."""
+def worker(data: Dataset, agreed: Protocol, before: Callable[[Work], None] | None = None) -> Callable[[Work, Mapping[str, Arrays]], Reply]:
+    """Return what answers in this process, maybe after something else was done."""
 
     def answer(work: Work, mine: Mapping[str, Arrays]) -> Reply:
+        if before is not None:
+            before(work)
         return agreed.by_phase[work.task.phase].answer(work.task.body, data, mine, work.rng)
 
     return answer
@@ -103,6 +108,7 @@ class Gate:
     agreed: Protocol
     said: list[str] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
+    before: Callable[[Work], None] | None = None
     _until: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -131,7 +137,12 @@ class Gate:
 
     def _run(self) -> None:
         try:
-            hospital.take_part(self.folder, self.said.append, worker(self.data, self.agreed), self._until)
+            hospital.take_part(
+                self.folder,
+                self.said.append,
+                worker(self.data, self.agreed, lambda work: self.before(work) if self.before else None),
+                self._until,
+            )
         except BaseException as error:
             self.failed.append(error)
 
@@ -148,25 +159,24 @@ class Federation:
 
 @contextmanager
 def federation(
-    path: Path, agreed: Protocol | None = None, data: Mapping[str, Dataset] | None = None, run: bool = True
+    path: Path, agreed: Protocol | None = None, data: Mapping[str, Dataset] | None = None, run: bool = True, gigabytes: float = 20
 ) -> Iterator[Federation]:
     """Serve a study on loopback with hospitals that have joined and approved; their gates run if `run`."""
     agreed = agreed or open_protocol()
     with ExitStack() as stack:
         made = new_centre(path / "centre", agreed)
         seen: list[events.Event] = []
-        serving = Serving(made, 0, seen.append)
-        stack.callback(serving.close)
-        gates = {}
+        found = Federation(made, Serving(made, 0, seen.append), {}, seen)
+        stack.callback(lambda: found.serving.close())  # whichever serves then
         for name, rows_of in (data or hospitals()).items():
             folder = bring(path / name, name, rows_of, agreed)
             let_in(made, folder, name)
-            gates[name] = Gate(name, SiteFolder(folder.path), rows_of, made.protocol)
-            stack.callback(gates[name].stop)
+            found.gates[name] = Gate(name, SiteFolder(folder.path), rows_of, made.protocol)
+            stack.callback(found.gates[name].stop)
             if run:
-                gates[name].start()
-        stack.callback(_all_stop, gates)  # all at once; each looks every other second
-        yield Federation(made, serving, gates, seen)
+                found.gates[name].start()
+        stack.callback(_all_stop, found.gates)  # all at once; each looks every other second
+        yield found
 
 
 def _all_stop(gates: Mapping[str, Gate]) -> None:

@@ -74,6 +74,7 @@ def test_an_update_that_is_not_signed_by_its_site_is_refused(tmp_path: Path) -> 
 
 def test_a_body_other_than_the_committed_one_is_refused(tmp_path: Path) -> None:
     def swapped(update: Update) -> Update:
+        assert isinstance(update.body, bytes)
         return replace(update, body=update.body[:-1] + bytes([update.body[-1] ^ 1])) if update.site == "site1" else update
 
     study = small(fresh(tmp_path, "swapped"), wrap=lambda engine: Faulty(engine, swapped))

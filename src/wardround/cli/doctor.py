@@ -33,13 +33,18 @@ class Found(NamedTuple):
 
 def doctor(
     folder: Annotated[Path, typer.Argument(help="Folder in which studies will run.")] = Path("."),
+    invite: Annotated[Path | None, typer.Option("--invite", help="An invite: test the way to its hub before joining.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Look whether this machine can run a study: Python, torch, threads, disk, memory, extras and clock.
 
+    In a hospital's folder, or with an invite, also whether it reaches the coordinating centre's hub: name, port, TLS, key and clock, and
+    what to ask the firewall team for. In a coordinator's folder, whether a hub can run here.
     Exits with 0 when it can, with 1 when something is missing.
     """
-    found = [*_python(), *_plugins(), *_torch(), *_threads(), *_disk(folder), *_memory(), *_clock()]
+    from wardround.cli.doctor_network import network
+
+    found = [*_python(), *_plugins(), *_torch(), *_threads(), *_disk(folder), *_memory(), *_clock(), *network(folder, invite)]
     fine = all(one.verdict != "missing" for one in found)
     if json:
         say.document({"ok": fine, "checks": [one._asdict() for one in found]})
@@ -126,12 +131,19 @@ def _disk(folder: Path) -> Iterator[Found]:
         yield Found("disk", "ok", text)
 
 
-def _memory() -> Iterator[Found]:
+def free_memory() -> int | None:
+    """Return how many bytes of memory nothing uses, or None where the system does not say."""
     import os
 
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _memory() -> Iterator[Found]:
+    free = free_memory()
+    if free is None:
         return
     text = f"{free / 2**30:.1f} GiB free"
     short = free < LEAST_MEMORY

@@ -6,12 +6,15 @@ beyond its term's limit is refused, never clipped: clipping would change an hone
 
 from __future__ import annotations
 
+import secrets
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wardround.study.arrays import Arrays, from_bytes, to_bytes
+from wardround.study.arrays import Arrays, Lazy, from_bytes, keep, size_of, to_bytes
 from wardround.study.errors import VerificationError
+from wardround.study.files import LARGE, Data
 from wardround.study.task import Layout, Term
 
 _TYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {32: np.dtype(np.int32), 64: np.dtype(np.int64)}
@@ -34,12 +37,13 @@ def encode(term: Term, value: np.ndarray, share: float = 1.0) -> np.ndarray:
     """
     if tuple(value.shape) != term.shape:
         raise OutOfBounds(f"{term.name} has shape {tuple(value.shape)}, not {term.shape}")
-    exact = np.asarray(value, dtype=np.float64)
-    if not bool(np.all(np.abs(exact) <= share * np.asarray(term.limit))):  # `not <=` and before the cast: NaN and infinity fail here
+    exact, limit = np.asarray(value, dtype=np.float64), share * np.asarray(term.limit)
+    ends = exact if limit.ndim else np.asarray([exact.max(initial=0), exact.min(initial=0)])  # with one limit the extremes tell
+    if not bool(np.all(np.abs(ends) <= limit)):  # `not <=` and before the cast: NaN and infinity fail here
         raise OutOfBounds(f"{term.name} is not finite" if not np.all(np.isfinite(exact)) else f"{term.name} is beyond its limit")
     if term.kind == "count" and not bool(np.all((exact >= 0) & (exact == np.rint(exact)))):
         raise OutOfBounds(f"{term.name} is a count and holds something else")
-    return np.asarray(np.rint(exact / term.step).astype(_TYPES[term.bits]))
+    return np.asarray(np.rint(exact * (1.0 / np.asarray(term.step))).astype(_TYPES[term.bits]))  # a power of two: the same as dividing
 
 
 def share_of(layout: Layout, term: Term, sums: Arrays) -> float:
@@ -55,12 +59,41 @@ def decode(term: Term, total: np.ndarray) -> np.ndarray:
     return np.asarray(total.astype(np.float64) * term.step)
 
 
-def pack(integers: Arrays) -> bytes:
-    """Return the bytes that travel."""
-    return to_bytes(integers)
+def decoded(layout: Layout, integers: Arrays) -> Arrays:
+    """Return totals as float64 numbers; large ones are made one at a time, when they are asked for."""
+    return _decoded_large(layout, integers) if size_of(integers) >= LARGE else {one.name: decode(one, integers[one.name]) for one in layout}
 
 
-def unpack(layout: Layout, body: bytes) -> dict[str, np.ndarray]:
+def _decoded_large(layout: Layout, integers: Arrays) -> Arrays:
+    terms = {term.name: term for term in layout}
+    return Lazy(
+        {name: (np.dtype(np.float64), term.shape) for name, term in terms.items()}, lambda name: decode(terms[name], integers[name])
+    )
+
+
+def packed(layout: Layout, sums: Arrays, room: Path | None = None) -> Data:
+    """Return the bytes that travel for a site's sums; large ones in a file in `room`, where there is one.
+
+    Raises:
+        OutOfBounds: a sum is not finite or beyond its limit.
+    """
+    if room is not None and (large := _packed_large(layout, sums, room)) is not None:
+        return large
+    return to_bytes({term.name: encode(term, sums[term.name], share_of(layout, term, sums)) for term in layout})
+
+
+def _packed_large(layout: Layout, sums: Arrays, room: Path) -> Data | None:
+    """Encode and write sums one at a time, if they are large."""
+    terms = {term.name: term for term in layout}
+    specs = {name: (_TYPES[term.bits], term.shape) for name, term in terms.items()}
+    integers = Lazy(specs, lambda name: encode(terms[name], sums[name], share_of(layout, terms[name], sums)))
+    if integers.nbytes < LARGE:
+        return None
+    room.mkdir(mode=0o700, exist_ok=True)
+    return keep(integers, room / f"{secrets.token_hex(8)}.update")
+
+
+def unpack(layout: Layout, body: Data) -> Arrays:
     """Return the integers in a body, held against the layout: names, types, shapes and limits.
 
     Raises:
@@ -78,7 +111,7 @@ def unpack(layout: Layout, body: bytes) -> dict[str, np.ndarray]:
             raise OutOfBounds(f"{term.name} has another type or shape than the layout")
         limit = share_of(layout, term, arrays) * np.asarray(term.limit)
         largest = np.floor((limit + 12 * term.noise) / term.step + 0.5)
-        if not bool(np.all(np.abs(got.astype(np.float64)) <= largest)):
+        if not bool(np.all((got <= largest) & (got >= -largest))):
             raise OutOfBounds(f"{term.name} is beyond its limit")
         if term.kind == "count" and not term.noise and bool(np.any(got < 0)):
             raise OutOfBounds(f"{term.name} is a count and holds a negative number")

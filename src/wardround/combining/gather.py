@@ -36,6 +36,5 @@ def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float, refu
         elif isinstance(reply, Update):
             yield reply, admitted
     remedy = "See that the site's gate runs and reaches the coordinator; the study goes on while the quorum holds."
-    refusals += [
-        Refusal(task.digest, task.site, "deadline", f"no answer within {due:g} s", remedy, again=True) for task in waiting.values()
-    ]
+    late = f"no answer within {due:g} s"
+    refusals += [Refusal(task.digest, task.site, "deadline", late, remedy, again=True) for task in waiting.values()]

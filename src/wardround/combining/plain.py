@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.combining.fixedpoint import decode
+from wardround.combining.fixedpoint import decoded
 from wardround.combining.gather import gather
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine
 from wardround.study.task import Refusal, Short, Task, Total
@@ -20,7 +20,7 @@ class Plain(Combiner):
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the admitted sites, or `Short`."""
         layout = tasks[0].body.layout
-        integers = {term.name: np.zeros(term.shape, dtype=np.int64) for term in layout}
+        integers = {term.name: np.zeros(term.shape, term.total_type(len(tasks))) for term in layout}
         receipts: list[str] = []
         refusals: list[Refusal] = []
         for update, sent in gather(engine, tasks, admit, due, refusals):
@@ -29,5 +29,4 @@ class Plain(Combiner):
                 integers[name] += value
         if len(receipts) < quorum:
             return Short(len(receipts), quorum), tuple(refusals)
-        sums = {term.name: decode(term, integers[term.name]) for term in layout}
-        return Total(layout, integers, sums, len(receipts), tuple(sorted(receipts))), tuple(refusals)
+        return Total(layout, integers, decoded(layout, integers), len(receipts), tuple(sorted(receipts))), tuple(refusals)

@@ -79,8 +79,7 @@ class Book:
                 raise OutOfBounds("the payload is not what the site committed to")
             integers = unpack(task.body.layout, update.body)
         except (OutOfBounds, VerificationError) as error:
-            reason = error.message if isinstance(error, VerificationError) else str(error)
-            return Refusal(task.digest, task.site, "admit", plain(reason), LOOK)
+            return Refusal(task.digest, task.site, "admit", plain(getattr(error, "message", str(error))), LOOK)
         self.delivered[task.site] = len(self.closings)
         self.store.put_delivered(task.site, len(self.closings))
         self.watch(events.Answered(task.phase, task.round, task.site))
@@ -101,8 +100,10 @@ class Book:
         self.store.put_state(state, attempt + 1)
         self.store.commit()
 
-    def closed(self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int) -> None:
-        """Close a round: entries, closing, next state and history in one transaction."""
+    def closed(
+        self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int
+    ) -> State | Done:
+        """Close a round: entries, closing, next state and history in one transaction; return the state as it is kept."""
         self.refused(state, attempt, refusals)
         closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest)
         closing = replace(closing, signature=sign(self._key, CLOSING, closing.signed_part(self.protocol.digest)))
@@ -117,8 +118,9 @@ class Book:
         if isinstance(new, Done):
             self.finished(new)
         else:
-            self.store.put_state(new)
+            new = self.store.put_state(new)
             self.store.commit()
+        return new
 
     def finished(self, done: Done) -> None:
         """Note what a phase came to."""
@@ -131,6 +133,5 @@ class Book:
 def _score(new: State | Done, round_: int) -> float | None:
     """Return the validation score of a round, where the algorithm keeps `scores`; else None."""
     scores = (new.results if isinstance(new, Done) else new.arrays).get("scores")
-    if scores is None or round_ >= len(scores) or np.isnan(scores[round_]):
-        return None
-    return float(scores[round_])
+    known = scores is not None and round_ < len(scores) and not np.isnan(scores[round_])
+    return float(scores[round_]) if scores is not None and known else None

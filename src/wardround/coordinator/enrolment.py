@@ -163,7 +163,7 @@ class Enrolment:
         return True
 
     def cut_off(self, site: str, state: str, key: str) -> Enrolled:
-        """Take a site's place on the hub away.
+        """Take a site's place on the hub away, and an invite that it may hold; also of one that was only invited.
 
         Args:
             site: its name.
@@ -171,11 +171,13 @@ class Enrolment:
             key: that nobody holds, for the slot.
 
         Raises:
-            StoreError: no such site has joined.
+            StoreError: no such site has joined or is invited.
         """
-        known = self.site(site)
+        slots = {one.slot for one in self.invites() if one.site == site and not one.used}
+        known = self.site(site) or next((Enrolled(site, slot, b"", "", state) for slot in slots), None)
         if known is None:
-            raise StoreError(f"No site {site} has joined.", "See the names: wardround coordinator status.")
+            raise StoreError(f"No site {site} has joined or is invited.", "See the names: wardround coordinator status.")
+        self._db.execute("DELETE FROM invites WHERE site = ? AND used_by IS NULL", (site,))
         self._db.execute("UPDATE sites SET state = ? WHERE site = ?", (state, site))
         self._db.execute("UPDATE slots SET key = ?, allowed = 'nothing' WHERE slot = ?", (key, known.slot))
         return known

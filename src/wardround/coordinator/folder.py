@@ -11,7 +11,9 @@ DIR/state.sqlite           the study's state and log
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from wardround.coordinator.store import sentences
 from wardround.record.note import Signer
@@ -29,6 +31,7 @@ from wardround.study.protocol import Protocol
 from wardround.study.protocol.section import Name, Section
 
 SETTINGS, PROTOCOL, INITIAL, STOPPED = "coordinator.toml", "protocol.json", "initial.safetensors", "stopped"
+Host = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")]
 
 
 class Settings(Section):
@@ -43,16 +46,25 @@ class Settings(Section):
         url: of a NATS server that others run, or empty to run one here.
         binary: path of the NATS server, or empty to look for one.
         max_store: gigabytes that the hub's streams may take.
+        max_upload: gigabytes that one site may have on the hub at a time; 0 for what the initial parameters suggest.
     """
 
     name: Name
-    address: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")]
+    address: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 4222
-    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    names: Annotated[tuple[Host, ...], Field(min_length=1)]
     slots: Annotated[int, Field(ge=1, le=999)] = 64
     url: str = ""
     binary: str = ""
     max_store: Annotated[float, Field(gt=0)] = 20.0
+    max_upload: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("address")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        if everywhere(value):
+            raise ValueError("the hub would listen on all interfaces; name one address")
+        return value
 
     @property
     def listen(self) -> str:
@@ -100,9 +112,14 @@ class Folder:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """Return the plan."""
+        """Return the plan.
+
+        Raises:
+            StoreError: this is no coordinator's folder.
+        """
         import json
 
+        self.settings  # noqa: B018  says best what is wrong with another folder
         with sentences():
             return Protocol.model_validate(json.loads((self.path / PROTOCOL).read_bytes()))
 
@@ -157,6 +174,21 @@ class Folder:
     def _secret(self, name: str) -> bytes:
         with sentences():
             return bytes.fromhex((self.path / "keys" / name).read_text(encoding="ascii").strip())
+
+
+def everywhere(address: str) -> bool:
+    """Say whether an address stands for all interfaces, in any of its spellings.
+
+    Example:
+        >>> [everywhere(address) for address in ("0.0.0.0", "::0", "0", "*", "10.0.0.1", "hub.example")]
+        [True, True, True, True, False, False]
+    """
+    bare = address.strip("[]")
+    try:
+        found = ipaddress.ip_address(bare)
+    except ValueError:
+        return re.fullmatch(r"((0x)?0+\.?)*|\*", bare, re.IGNORECASE) is not None
+    return (getattr(found, "ipv4_mapped", None) or found).is_unspecified
 
 
 def write_secret(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wardround.coordinator.book import Book
-from wardround.study.arrays import Arrays
+from wardround.study.arrays import Arrays, size_of
 from wardround.study.canonical import digest_json
 from wardround.study.errors import QuorumNotMet
 from wardround.study.interfaces import Algorithm, Combiner, Engine
@@ -44,6 +44,8 @@ def run_study(protocol: Protocol, steps: Sequence[Step], engine: Engine, book: B
             kept = book.store.state(name)
             public = Stream.public(protocol.evaluation.seed).child("phase", name)
             begun = kept[0] if kept else step.algorithm.begin(protocol, earlier, public)
+            if isinstance(begun, State):
+                begun = book.store.put_state(begun, kept[1] if kept else 0)
             done = run_phase(step, protocol, engine, book, begun, kept[1] if kept else 0)
         earlier[name] = done
     engine.send(closing_tasks(protocol, engine, book))
@@ -70,9 +72,9 @@ def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state:
                 continue
             book.finished(done)
             return done
-        new = step.algorithm.advance(state, total)
-        book.closed(state, attempt, new, total, refusals, len(ask.wire) * len(tasks))
-        state, attempt = new, 0
+        new, sent = step.algorithm.advance(state, total), (size_of(ask.arrays) + len(ask.head)) * len(tasks)
+        state, attempt = book.closed(state, attempt, new, total, refusals, sent), 0
+        del total, new  # or they would be in memory together with the next round's
     return state
 
 

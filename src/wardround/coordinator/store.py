@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wardround.study.arrays import from_bytes, to_bytes
+from wardround.study.arrays import Stored, from_bytes, keep, size_of, to_bytes
 from wardround.study.errors import StoreError
+from wardround.study.files import LARGE, Kept, from_column
 from wardround.study.task import Done, RoundClosed, State
 
 _TABLES = (
@@ -34,6 +35,7 @@ class Store:
         """Open or make the file; only the owner may read it, since a simulation keeps its keys there."""
         with sentences():
             path.touch(mode=0o600)
+            self._folder = path.resolve().parent
             self.connection = sqlite3.connect(path, timeout=5)
             try:
                 self._prepare()
@@ -74,11 +76,29 @@ class Store:
     def state(self, phase: str) -> tuple[State, int] | None:
         """Return the last state of a phase and the attempt to come."""
         row = self.connection.execute("SELECT round, attempt, arrays FROM states WHERE phase = ?", (phase,)).fetchone()
-        return None if row is None else (State(phase, row[0], from_bytes(row[2])), row[1])
+        return None if row is None else (State(phase, row[0], from_bytes(from_column(row[2]))), row[1])
 
-    def put_state(self, state: State, attempt: int = 0) -> None:
-        """Keep a state in place of the phase's last one."""
-        self.connection.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (state.phase, state.round, attempt, to_bytes(state.arrays)))
+    def put_state(self, state: State, attempt: int = 0) -> State:
+        """Keep a state in place of the phase's last one, and return it; a large one now lies in a file and is read when it is asked for."""
+        state = self._in_a_file(state) if size_of(state.arrays) >= LARGE else state
+        kept = Kept(state.arrays.path) if isinstance(state.arrays, Stored) else to_bytes(state.arrays)
+        self.connection.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (state.phase, state.round, attempt, kept))
+        return state
+
+    def _in_a_file(self, state: State) -> State:
+        """Write a state into a file, unless it is there; that of the round before last is no longer needed."""
+        path = self._large(state)
+        with sentences():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            for old in path.parent.glob(f"{state.phase}-*.safetensors"):
+                if old not in (path, self._large(State(state.phase, state.round - 1, {}))):
+                    old.unlink()
+            if not (isinstance(state.arrays, Stored) and state.arrays.path == path):
+                keep(state.arrays, path)
+        return State(state.phase, state.round, Stored(path))
+
+    def _large(self, state: State) -> Path:
+        return self._folder / "states" / f"{state.phase}-{state.round}.safetensors"
 
     def done(self, phase: str) -> Done | None:
         """Return what a phase came to, if it has ended."""

@@ -30,6 +30,7 @@ from wardround.site.desk import Desk
 from wardround.site.folder import SiteFolder, write_bytes
 from wardround.site.journal import Journal
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError, WardroundError
+from wardround.study.files import LARGE, Kept, blocks
 from wardround.study.task import Refusal, Task, Update
 
 BEAT = 2.0
@@ -83,9 +84,7 @@ class Agent:
             try:
                 return connect(self._folder)
             except Unreachable as error:
-                if error.message != self._said:
-                    self._say(f"Waiting: {error.message}")
-                self._said = error.message
+                self._once(f"Waiting: {error.message}")
                 time.sleep(1)
 
     def run(self, until: threading.Event) -> None:
@@ -98,13 +97,13 @@ class Agent:
         self._approve()
         while not self._over() and not until.is_set():
             self._hear()
-            waiting = self._journal.waiting()
-            self._db.commit()
-            if waiting is None:
-                self._take(BEAT)
-                continue
             try:
-                self._settle(*waiting)
+                waiting = self._journal.waiting()
+                self._db.commit()
+                if waiting is None:
+                    self._take(BEAT)
+                else:
+                    self._settle(*waiting)
             except (Unreachable, StoreError, sqlite3.OperationalError, OSError) as error:
                 self._wait(error)
 
@@ -115,12 +114,16 @@ class Agent:
     def _wait(self, error: Exception) -> None:
         """Say once what is missing, and look a second later whether something newer came."""
         what = error.message if isinstance(error, WardroundError) else f"this site's disk refused ({type(error).__name__}). Make room."
-        if what != self._said:
-            self._say(f"Waiting: {what}")
-        self._said = what
+        self._once(f"Waiting: {what}")
         with suppress(sqlite3.OperationalError):
             self._db.rollback()
             self._take(1.0)
+
+    def _once(self, text: str) -> None:
+        """Say something, unless it was the last that was said so."""
+        if text != self._said:
+            self._say(text)
+        self._said = text
 
     def _over(self) -> bool:
         return self._journal.meta("ended") is not None
@@ -139,11 +142,11 @@ class Agent:
 
     async def _beat(self) -> None:
         """Say every two seconds that this site is there, and take in what the coordinator says to it."""
-        number = 0
+        number, since = 0, int(time.time() * 1000)
         while True:
             number += 1
             started = time.time()
-            content = {"instance": self._instance, "number": number, "time": int(started)}
+            content = {"instance": self._instance, "since": since, "number": number}
             message = self._message("beat", content)
             with suppress(WardroundError, ValueError, KeyError):
                 reply = await self._link.ask(self._subjects.beat(self._member.slot), message)
@@ -198,18 +201,19 @@ class Agent:
 
     def _settle(self, name: str, data: bytes) -> None:
         message = self._read(data)
+        settled: Update | Refusal | None = None
         if message.kind == "ending":
             self._end(message)
         else:
             task = task_of(message)
             try:
                 if message.body is not None:
-                    task = asked(task, parts.get(self._link, PARTS, self._subjects.parts, message.body))
+                    task = asked(task, parts.get(self._link, PARTS, self._subjects.parts, message.body, self._folder.room))
                 settled = self._desk.settle(task)
             except VerificationError as error:
                 settled = self._desk.refuse(task, error)
             if settled is None and self._desk.waits(task):
-                self._say("An answer waits for a person's look: wardround site status; then site approve --held, or site refuse --held.")
+                self._once("An answer waits for a person's look: wardround site status; then site approve --held, or site refuse --held.")
                 self._take(BEAT)
                 return
             self._send(task, settled)
@@ -217,16 +221,28 @@ class Agent:
                 self._hand_over()
         self._journal.settle(name)
         self._db.commit()
+        self._tidy(settled)
+        self._said = ""
+
+    def _tidy(self, settled: Update | Refusal | None) -> None:
+        """Remove what is large and no longer needed: all but the last answer, which may have to be sent again."""
+        last = settled.body.path if isinstance(settled, Update) and isinstance(settled.body, Kept) else None
+        for path in self._folder.room.glob("*"):
+            if path != last:
+                path.unlink()
 
     def _send(self, task: Task, settled: Update | Refusal | None) -> None:
         key = self._folder.keys.signing
         if isinstance(settled, Update):
-            body = parts.put(self._link, self._subjects.uploads(self._member.slot), settled.body)
+            body = Body.of(blocks(settled.body))
+            if body.size >= LARGE:
+                self._reply(self._message("upload", {}, body))  # so that the coordinator can take it in while it is under way
+            parts.put(self._link, self._subjects.uploads(self._member.slot), body, blocks(settled.body))
             self._reply(update_message(task, settled, body).signed(key))
             self._say(f"{task.phase}, round {task.round + 1}: sums sent, {len(settled.body)} bytes.")
         elif isinstance(settled, Refusal):
             self._reply(refusal_message(task, settled).signed(key))
-            self._say(f"{task.phase}, round {task.round + 1}: refused: {settled.reason}. {settled.remedy}")
+            self._say(f"{task.phase}, round {task.round + 1}: refused: {settled.reason.rstrip('.')}. {settled.remedy}")
 
     def _hand_over(self) -> None:
         """Give the coordinator a copy of this site's log, if the hospital's rules let it leave."""
@@ -235,7 +251,7 @@ class Agent:
         body = None
         if "record" in self._folder.rules.may_leave:
             lines = b"".join(line + b"\n" for line in log.lines())
-            body = parts.put(self._link, self._subjects.uploads(self._member.slot), lines)
+            body = parts.put_data(self._link, self._subjects.uploads(self._member.slot), lines)
             content["checkpoint"] = log.checkpoint()
         self._reply(self._message("record", content, body))
 
@@ -246,8 +262,11 @@ class Agent:
                 raise VerificationError(
                     "A file has a name that does not belong to a study's end.", "Report this to the coordinating centre."
                 )
-            data = parts.get(self._link, PARTS, self._subjects.parts, Body.described(described))
-            write_bytes(self._folder.path / name, data)
+            data = parts.get(self._link, PARTS, self._subjects.parts, Body.described(described), self._folder.room)
+            if isinstance(data, Kept):
+                data.path.replace(self._folder.path / name)
+            else:
+                write_bytes(self._folder.path / name, data)
         self._reply(self._message("taken", {}))
         self._journal.put_meta("ended", json.dumps(message.content["files"]).encode())
         self._say(plain(str(message.content.get("text", "The study has ended."))))

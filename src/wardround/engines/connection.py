@@ -34,6 +34,9 @@ from wardround.study.errors import NotAdmitted, StoreError, Unreachable, Wardrou
 REQUEST = 2.0
 """Seconds that one request may take before it is tried again."""
 
+PENDING = 16 * 2**20
+"""Bytes that may wait where somebody listens along; what comes beyond is dropped, and fetched later."""
+
 CONNECT = 5.0
 """Seconds that a first connection may take."""
 
@@ -59,7 +62,8 @@ class _Abrupt(nats.aio.transport.TcpTransport):
         return None
 
 
-vars(nats.aio.client)["TcpTransport"] = _Abrupt  # the library offers no other way to name a transport
+# The library offers no other way to name a transport, and to read more than 32 KiB at a time.
+vars(nats.aio.client).update(TcpTransport=_Abrupt, DEFAULT_BUFFER_SIZE=2**20)
 logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in record.getMessage())  # printed at each drop of a TLS line
 
 
@@ -103,7 +107,7 @@ class Connection:
         self.url = url
         self.refused = 0
         self.denied = ""
-        self._pulls: dict[str, asyncio.Queue[Msg]] = {}
+        self._pulls: dict[str, asyncio.Queue[Msg | None]] = {}
         self._inbox = inbox(owner)
         listens(url)
         self._loop = asyncio.new_event_loop()
@@ -125,6 +129,7 @@ class Connection:
                     nkeys_seed_str=seed,
                     inbox_prefix=inbox(owner),
                     error_cb=self._on_error,
+                    reconnected_cb=self._on_return,
                     allow_reconnect=stay,
                     connect_timeout=2,
                     max_reconnect_attempts=-1 if stay else 0,
@@ -155,6 +160,11 @@ class Connection:
             self.refused += 1
         if "permissions violation" in reason:
             self.denied = reason
+
+    async def _on_return(self) -> None:
+        """Have what waits for a message ask again: the hub has forgotten that it was asked."""
+        for waiting in self._pulls.values():
+            waiting.put_nowait(None)
 
     @property
     def connected(self) -> bool:
@@ -219,7 +229,10 @@ class Connection:
         if error is None or (once and error.get("err_code") == _NOT_STORED and "per subject" in error.get("description", "")):
             return
         if error.get("err_code") in (_NOT_STORED, *_NO_ROOM):
-            raise StoreError("The hub has no room for this.", "Ask the coordinating centre to make room; the same is sent again then.")
+            raise StoreError(
+                "The hub has no room for this.",
+                "Room has to be made on the hub's disk, at the coordinating centre; the same is sent again then.",
+            )
         raise Unreachable("The hub is not ready.", _WAIT)
 
     async def direct(self, stream: str, subject: str) -> bytes:
@@ -278,25 +291,40 @@ class Connection:
 
         self.run(subscribe(), REQUEST)
 
+    def overhear(self, subject: str, take: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """Be given what is published on a subject, for as long as the connection lasts; what comes too fast is lost."""
+
+        async def given(message: Msg) -> None:
+            await take(message.subject, message.data)
+
+        async def subscribe() -> None:
+            await self._nats.subscribe(subject, cb=given, pending_bytes_limit=PENDING)
+            await self._nats.flush()
+
+        self.run(subscribe(), REQUEST)
+
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a coroutine in the connection's thread; it ends with the connection."""
         asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Send what is under way and let go."""
-        with suppress(Unreachable, NatsError, TimeoutError):
+        """Send what is under way and let go; a second time nothing happens."""
+        if self._loop.is_closed():
+            return
+        with suppress(Unreachable, NatsError, OSError):  # the hub may have cut the line; whoever closes has something else to say then
             self.run(self._nats.flush(1), 1.5)
         self._end()
 
     def _end(self) -> None:
         async def stop() -> None:
-            await self._nats.close()
+            with suppress(NatsError, OSError):
+                await self._nats.close()
             rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
-        with suppress(Unreachable, NatsError):
+        with suppress(Unreachable):
             self.run(stop(), 3)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(3)

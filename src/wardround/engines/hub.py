@@ -14,15 +14,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wardround.engines.connection import Connection
+from wardround.engines.connection import Connection, listens
+from wardround.engines.parts import SIZE
 from wardround.engines.subjects import PARTS, REPLIES, TASKS, Subjects, inbox
 from wardround.study.errors import MissingExtra, NotAdmitted, StoreError, Unreachable
 
@@ -31,6 +34,8 @@ BACKPORTED = (2, 12, 12)
 """Oldest versions of the server whose published weaknesses are mended, and the last branch that got the same."""
 
 MOST_MESSAGE = 2 * 2**20
+_NO_STREAM = 10059
+MOST_PART = SIZE + 2**16
 REPLIES_OF_ONE = 64
 MEMORY = "400MiB"
 """Above this the server's garbage collector works harder; without it the server keeps gigabytes after a large round."""
@@ -81,6 +86,7 @@ class HubPlan:
         )
         return f"""# Written by wardround; changes are lost. Who may do what follows from the coordinator's list of sites.
 server_name: hub
+pid_file: "nats.pid"
 listen: "{self.listen}"
 max_payload: {MOST_MESSAGE}
 ping_interval: "3s"
@@ -158,9 +164,18 @@ def streams(subjects: Subjects, slots: Sequence[str], store: int, upload: int) -
             **common,
         },
     ]
-    for slot in slots:
+    for slot in slots:  # counted in parts, because the hub sets room aside for what is counted in bytes
         name = subjects.uploads_stream(slot)
-        found.append({"name": name, "subjects": [f"{subjects.uploads(slot)}.>"], "max_bytes": upload, **common, **once})
+        found.append(
+            {
+                "name": name,
+                "subjects": [f"{subjects.uploads(slot)}.>"],
+                "max_msgs": -(-upload // SIZE),
+                **common,
+                **once,
+                "max_msg_size": MOST_PART,
+            }
+        )
     return found
 
 
@@ -171,9 +186,9 @@ def lay_out(link: Connection, wanted: Sequence[Mapping[str, Any]]) -> None:
         StoreError: the hub refuses, such as for want of disk.
     """
     for one in wanted:
-        found = link.api(f"$JS.API.STREAM.CREATE.{one['name']}", dict(one), 5)
-        if found.get("error", {}).get("err_code") == 10058:  # it is there with other settings
-            found = link.api(f"$JS.API.STREAM.UPDATE.{one['name']}", dict(one), 5)
+        found = link.api(f"$JS.API.STREAM.UPDATE.{one['name']}", dict(one), 5)
+        if found.get("error", {}).get("err_code") == _NO_STREAM:  # creating what is there would count its room twice
+            found = link.api(f"$JS.API.STREAM.CREATE.{one['name']}", dict(one), 5)
         if "error" in found:
             text = f"The hub could not make the stream {one['name']} ({found['error'].get('description', 'no reason given')})."
             raise StoreError(text, "Make room on the hub's disk or raise max_store in coordinator.toml.")
@@ -256,6 +271,27 @@ def start(server: Path, folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [str(server), "-c", "nats.conf"], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
         )
+
+
+def stop(folder: Path, url: str, seconds: float) -> None:
+    """End the server that runs on a folder's configuration, whoever started it; nothing happens where there is none.
+
+    Args:
+        folder: of the hub.
+        url: where it listens.
+        seconds: to wait until it does so no longer.
+    """
+    file = folder / "nats.pid"
+    try:
+        number = int(file.read_text(encoding="ascii"))
+        if Path(f"/proc/{number}/cwd").resolve() == folder.resolve():  # a number from long ago may be another program's by now
+            os.kill(number, signal.SIGTERM)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            listens(url)
+            time.sleep(0.02)
+    except (OSError, ValueError, Unreachable):
+        file.unlink(missing_ok=True)
 
 
 def reload(url: str, ca: str, seed: str) -> None:

@@ -43,7 +43,7 @@ class Keeper:
         self._thread.start()
 
     def close(self) -> None:
-        """End the hub, if it is ours."""
+        """End the hub, if it is ours: also one that an earlier coordinator, which was killed, had started."""
         self._end.set()
         self._thread.join(5)
         if self._process is not None:
@@ -53,6 +53,8 @@ class Keeper:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        elif self._ours:
+            hub.stop(self._folder.hub, self._folder.settings.own_url, 10)
 
     def _up(self) -> bool:
         return hub.reachable(self._folder.settings.own_url, self._folder.authority, self._seed)

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from wardround.engines.parts import Body
 from wardround.record.envelope import MESSAGE, check, sign
-from wardround.study.canonical import canonical, digest
+from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError
-from wardround.study.task import NOTHING, Ask, Receipt, Refusal, RoundClosed, Task, Update
+from wardround.study.files import Data
+from wardround.study.task import Ask, Receipt, Refusal, RoundClosed, Task, Update
 
 COORDINATOR = "coordinator"
 """Name of the coordinator in messages; a colon keeps it apart from every site's."""
@@ -36,7 +37,8 @@ class Message:
     """Hold one message.
 
     Attributes:
-        kind: "task", "update", "refusal", "approval", "record", "decline", "leave", "taken", "ending", "beat", "join" or "welcome".
+        kind: "task" and "ending" to a site; "update", "refusal", "upload", "approval", "decline", "leave", "record" and "taken" from one;
+            "join", "welcome" and "beat" as requests and replies.
         study: name of the study.
         protocol: digest of the protocol, or empty before it is known.
         sender: name of the site, or `coordinator`.
@@ -60,7 +62,7 @@ class Message:
         head = {name: getattr(self, name) for name in ("kind", "study", "protocol", "sender", "to")}
         head |= {"turn": dict(self.turn), "content": dict(self.content), "body": None if self.body is None else self.body.describe()}
         text = canonical(head)
-        return b'{"head":' + text + b',"signature":"' + sign(key, MESSAGE, text).encode() + b'"}'
+        return _written(text, sign(key, MESSAGE, text))
 
     @classmethod
     def read(cls, data: bytes, key: Ed25519PublicKey, kinds: tuple[str, ...], study: str, sender: str, to: str) -> Message:
@@ -94,8 +96,10 @@ class Message:
         """
         try:
             outer = json.loads(data)
-            head = outer["head"]
-            check(key, MESSAGE, canonical(head), outer["signature"])
+            head, text = outer["head"], canonical(outer["head"])
+            check(key, MESSAGE, text, outer["signature"])
+            if data != _written(text, outer["signature"]):
+                raise ValueError
             body = None if head["body"] is None else Body.described(head["body"])
             texts = [head[name] for name in ("kind", "study", "protocol", "sender", "to")]
             if (
@@ -140,15 +144,13 @@ def task_of(message: Message) -> Task:
         raise VerificationError("A task is not well formed.", _REMEDY) from None
 
 
-def asked(task: Task, data: bytes) -> Task:
-    """Return a task together with what it asks.
+def asked(task: Task, data: Data) -> Task:
+    """Return a task together with what it asks; whether that is what the header names, the gate checks.
 
     Raises:
-        VerificationError: the bytes are not what the task's header names.
+        VerificationError: these bytes are not an ask.
     """
-    if digest(data) != task.ask:
-        raise VerificationError("What is asked is not what the task's header says.", _REMEDY)
-    return replace(task, body=Ask.from_wire(data)) if data else replace(task, body=NOTHING)
+    return replace(task, body=Ask.from_wire(data))
 
 
 def update_message(task: Task, update: Update, body: Body) -> Message:
@@ -157,7 +159,7 @@ def update_message(task: Task, update: Update, body: Body) -> Message:
     return Message("update", task.study, task.protocol, update.site, COORDINATOR, {**task.turn, "stage": task.stage}, content, body)
 
 
-def update_of(message: Message, body: bytes) -> Update:
+def update_of(message: Message, body: Data) -> Update:
     """Return the update in a message.
 
     Raises:
@@ -188,6 +190,11 @@ def refusal_of(message: Message) -> Refusal:
     if not all(isinstance(text, str) for text in texts) or texts[1] not in ("accept", "answer", "release"):
         raise VerificationError("A refusal is not well formed.", _REMEDY)
     return Refusal(str(texts[0]), message.sender, texts[1], str(texts[2]), str(texts[3]), content.get("again") is True)
+
+
+def _written(head: bytes, signature: str) -> bytes:
+    """Return the one way in which a message is written, so that no byte of it can differ unnoticed."""
+    return b'{"head":' + head + b',"signature":"' + signature.encode() + b'"}'
 
 
 def _whole(value: Any) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -20,17 +21,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from wardround.engines import parts
 from wardround.engines.connection import Connection
 from wardround.engines.hub import reply_queue
+from wardround.engines.incoming import Incoming
 from wardround.engines.messages import COORDINATOR, Message, refusal_of, task_message, update_of
 from wardround.engines.parts import Body
 from wardround.engines.presence import Presence
 from wardround.engines.subjects import PARTS, REPLIES, Subjects
-from wardround.study.errors import Unreachable, VerificationError, WardroundError
+from wardround.study.arrays import pieces
+from wardround.study.errors import StoreError, Unreachable, VerificationError, WardroundError
+from wardround.study.files import Data, Kept
 from wardround.study.interfaces import Engine
 from wardround.study.task import Layout, Refusal, Task, Update
 
 QUEUE = "coordinator"
 TICK = 0.2
-KINDS = ("update", "refusal", "approval", "record", "decline", "leave", "taken")
+KINDS = ("update", "refusal", "approval", "record", "decline", "leave", "taken", "upload")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Nats(Engine):
         asked: names of the sites that take part, now; called before each round, at a moment when nothing is under way.
         presence: who is there.
         lost_after: seconds that a lost site may hold a round.
+        room: folder for what is too large for memory.
+        most: bytes that one site may upload at a time.
         other: is given what is neither an answer nor a refusal, and answers to rounds that are over.
         warn: is told what was thrown away.
     """
@@ -78,6 +84,8 @@ class Nats(Engine):
         asked: Callable[[], Sequence[str]],
         presence: Presence,
         lost_after: float,
+        room: Path,
+        most: int,
         other: Callable[[Message], None],
         warn: Callable[[str], None],
     ) -> None:
@@ -90,6 +98,8 @@ class Nats(Engine):
         self._stored: dict[str, Body] = {}
         self._last: frozenset[str] = frozenset()
         self._read_up_to = 0
+        self._incoming = Incoming(room, most)
+        link.overhear(f"{subjects.uploads('*')}.*.*", self._passing)
         reply_queue(link, QUEUE)
         link.start(self._read())
 
@@ -121,33 +131,46 @@ class Nats(Engine):
                 reply = self._take(post)
                 if reply is not None:
                     yield reply
+                if isinstance(reply, Update) and isinstance(reply.body, Kept):
+                    self._link.run(self._used(post.message.sender))
+                    reply.body.remove()
 
     def listen(self, seconds: float) -> None:
         """Take in what comes while nothing is asked, for this long."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            with suppress(queue.Empty):
-                self._take(self._inbox.get(timeout=left))
+        with suppress(queue.Empty):
+            while True:
+                self._take(self._inbox.get(timeout=max(0.001, until - time.monotonic())))
 
-    def end(self, files: Mapping[str, bytes], text: str) -> None:
+    def end(self, files: Mapping[str, Path], text: str) -> None:
         """Give every site what the study came to."""
-        bodies = {name: parts.put(self._link, self._subjects.parts, data).describe() for name, data in files.items()}
+        bodies = {name: parts.put_data(self._link, self._subjects.parts, Kept(path)).describe() for name, path in files.items()}
         for site, member in self._members().items():
             content: dict[str, Any] = {"name": f"ending-{self._protocol}", "files": bodies, "text": text}
             message = Message("ending", self._subjects.study, self._protocol, COORDINATOR, site, {}, content).signed(self._key)
             self.patiently(partial(self._put_task, member.slot, message))
 
-    def fetch(self, site: str, body: Body, most: int) -> bytes:
+    def fetch(self, site: str, body: Body, most: int) -> Data:
         """Return what a site put up.
 
         Raises:
             VerificationError: it is larger than `most` bytes, not there, or not what it is named.
+            StoreError: this machine's disk refused.
         """
         if body.size > most:
             raise VerificationError("What it sent is larger than agreed.", "Look at this site's software.")
         slot = self._members()[site].slot
         try:
-            return parts.get(self._link, self._subjects.uploads_stream(slot), self._subjects.uploads(slot), body)
+            return parts.get(
+                self._link,
+                self._subjects.uploads_stream(slot),
+                self._subjects.uploads(slot),
+                body,
+                self._incoming.room(slot),
+                self._incoming.here(slot, body),
+            )
+        except OSError as error:
+            raise StoreError(f"This machine's disk refused ({error.strerror}).", "Make room, then run the same command again.") from error
         except Unreachable as error:
             if self._link.connected:
                 raise VerificationError("What it sent is not there.", "The site sends it again when it is asked again.") from error
@@ -176,14 +199,11 @@ class Nats(Engine):
         if task.stage != "answer":
             return None
         if task.ask not in self._stored:
-            wire = task.body.wire
-            body = Body.of(wire)
-            self.patiently(lambda: self._put_parts(wire, body))
+            ask = task.body
+            body = Body.of(pieces(ask.arrays, ask.head))
+            self.patiently(lambda: parts.put(self._link, self._subjects.parts, body, pieces(ask.arrays, ask.head)))
             self._stored[task.ask] = body
         return self._stored[task.ask]
-
-    def _put_parts(self, wire: bytes, body: Body) -> None:
-        parts.put(self._link, self._subjects.parts, wire, body)
 
     def _forget(self) -> None:
         """Let the hub forget what belongs to rounds that are committed: replies that were read, uploads, and what was asked before."""
@@ -224,8 +244,8 @@ class Nats(Engine):
         del self._open[task.digest]
         return reply
 
-    def _fetched(self, site: str, body: Body, most: int) -> bytes:
-        found: list[bytes] = []
+    def _fetched(self, site: str, body: Body, most: int) -> Data:
+        found: list[Data] = []
         self.patiently(lambda: found.append(self.fetch(site, body, most)))
         return found[0]
 
@@ -245,7 +265,20 @@ class Nats(Engine):
             except VerificationError as error:
                 self._warn(f"A message from {site or slot} was thrown away: {error.message}")
                 continue
-            self._inbox.put(Post(message, place))
+            if message.kind == "upload" and message.body is not None:
+                self._incoming.expect(slot, message.body)
+            elif message.kind != "upload":
+                self._inbox.put(Post(message, place))
+
+    async def _used(self, site: str) -> None:
+        """Let go of an upload; in the thread that writes it."""
+        if (member := self._members().get(site)) is not None:
+            self._incoming.forget(member.slot)
+
+    async def _passing(self, subject: str, part: bytes) -> None:
+        """Take in a part that a site puts up, on its way to the hub's disk."""
+        slot, group, name = subject.split(".")[-3:]
+        self._incoming.take(slot, group, name, part)
 
 
 def most_bytes(layout: Layout) -> int:

@@ -13,13 +13,14 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wardround.engines.connection import Connection, Missing
 from wardround.study.errors import Unreachable, VerificationError
+from wardround.study.files import LARGE, Data, Kept, blocks
 
 _Any = TypeVar("_Any")
 
@@ -46,10 +47,13 @@ class Body:
     parts: tuple[str, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, data: bytes | memoryview) -> Body:
-        """Return the name of these bytes."""
-        view = memoryview(data)
-        return cls(len(view), tuple(hashlib.sha256(view[at : at + SIZE]).hexdigest() for at in range(0, len(view), SIZE)))
+    def of(cls, pieces: Iterable[bytes | memoryview]) -> Body:
+        """Return the name of the bytes in these pieces."""
+        names, size = [], 0
+        for part in cut(pieces):
+            names.append(hashlib.sha256(part).hexdigest())
+            size += len(part)
+        return cls(size, tuple(names))
 
     @property
     def group(self) -> str:
@@ -75,36 +79,71 @@ class Body:
         return cls(size, tuple(parts))
 
 
-def put(link: Connection, under: str, data: bytes | memoryview, body: Body | None = None) -> Body:
-    """Store bytes as parts and return their name; what is there already is not sent again.
+def cut(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Yield the bytes in these pieces as parts."""
+    part = bytearray()
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            room = SIZE - len(part)
+            part += view[:room]
+            view = view[room:]
+            if len(part) == SIZE:
+                yield bytes(part)
+                part.clear()
+    if part:
+        yield bytes(part)
+
+
+def put(link: Connection, under: str, body: Body, pieces: Iterable[bytes | memoryview]) -> None:
+    """Store the bytes in these pieces as parts; what is there already is not stored again.
 
     Args:
         link: to the hub.
         under: subject below which the parts are put.
-        data: the bytes.
-        body: their name, where it is known.
+        body: the bytes' name.
+        pieces: the bytes.
 
     Raises:
         Unreachable: the hub did not take a part for a long time.
         StoreError: the hub's disk, or what was agreed for this site, is full.
     """
-    body, view = body or Body.of(data), memoryview(data)
 
-    async def one(number: int) -> None:
-        part = bytes(view[number * SIZE : (number + 1) * SIZE])
+    async def one(numbered: tuple[int, bytes]) -> None:
+        number, part = numbered
         await _again(lambda: link.store(f"{under}.{body.group}.{body.parts[number]}", part, once=True))
 
-    link.run(_windowed(one, range(len(body.parts))))
+    link.run(_windowed(one, enumerate(cut(pieces))))
+
+
+def put_data(link: Connection, under: str, data: Data) -> Body:
+    """Store bytes, or what lies in a file, and return their name."""
+    body = Body.of(blocks(data))
+    put(link, under, body, blocks(data))
     return body
 
 
-def get(link: Connection, stream: str, under: str, body: Body) -> bytes:
-    """Return the bytes of this name.
+def get(link: Connection, stream: str, under: str, body: Body, room: Path, here: set[int] | None = None) -> Data:
+    """Return the bytes of this name; large ones in a file in `room`, where an earlier try is gone on with.
+
+    Args:
+        link: to the hub.
+        stream: that holds the parts.
+        under: subject below which they lie.
+        body: name of the bytes.
+        room: folder for large ones.
+        here: parts that are known to be in the file, so that they need not be read again.
 
     Raises:
         Unreachable: the hub does not answer, or does not have all parts.
         VerificationError: a part is not what its name says.
+        OSError: the disk refused; what is there stays for the next try.
     """
+    if body.size >= LARGE:
+        room.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = room / f"{body.group}.parts"
+        get_into(link, stream, under, body, path, here)
+        return Kept(path)
     data = bytearray(body.size)
 
     def take(number: int, part: bytes) -> None:
@@ -114,7 +153,7 @@ def get(link: Connection, stream: str, under: str, body: Body) -> bytes:
     return bytes(data)
 
 
-def get_into(link: Connection, stream: str, under: str, body: Body, path: Path) -> None:
+def get_into(link: Connection, stream: str, under: str, body: Body, path: Path, here: set[int] | None = None) -> None:
     """Write the bytes of this name into a file; parts that are there from an earlier try are kept.
 
     Raises:
@@ -124,11 +163,11 @@ def get_into(link: Connection, stream: str, under: str, body: Body, path: Path) 
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        held = os.fstat(handle).st_size
-        there = {
+        held, there = os.fstat(handle).st_size, set(here or ())
+        there |= {
             number
             for number, name in enumerate(body.parts)
-            if number * SIZE < held and hashlib.sha256(os.pread(handle, SIZE, number * SIZE)).hexdigest() == name
+            if number not in there and number * SIZE < held and hashlib.sha256(os.pread(handle, SIZE, number * SIZE)).hexdigest() == name
         }
         os.ftruncate(handle, body.size)
         missing = [number for number in range(len(body.parts)) if number not in there]
@@ -148,13 +187,13 @@ async def _fetch(link: Connection, stream: str, under: str, body: Body, wanted: 
     await _windowed(one, wanted)
 
 
-async def _windowed(work: Callable[[int], Awaitable[None]], numbers: Iterable[int]) -> None:
-    """Do work for each number, `WINDOW` at a time; the first failure ends the rest."""
-    todo = iter(numbers)
+async def _windowed(work: Callable[[_Any], Awaitable[None]], items: Iterable[_Any]) -> None:
+    """Do work for each item, `WINDOW` at a time; the first failure ends the rest."""
+    todo = iter(items)
 
     async def lane() -> None:
-        for number in todo:
-            await work(number)
+        for item in todo:
+            await work(item)
 
     lanes = [asyncio.ensure_future(lane()) for _ in range(WINDOW)]
     try:

@@ -1,7 +1,8 @@
 """Know which sites are there: each beats every two seconds, and counts as lost when nothing came for six.
 
 A site that is lost is named at once; whether the round waits for it is the protocol's to say. Two processes that beat as one site are told
-apart by a number that each makes when it starts: the one that came first stays, the other is told to end.
+apart by a number that each makes when it starts: the one that started last stays, since it may have been started in place of one that
+died a moment ago; the other is told to end, if it lives.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ Clock = Callable[[], float]
 
 @dataclass
 class _Seen:
+    """Hold a site's last beat; without an instance where it was looked for and has not beaten yet."""
+
     instance: str
+    since: int
     number: int
     at: float
     lost: bool = False
@@ -38,15 +42,27 @@ class Presence:
         self._seen: dict[str, _Seen] = {}
         self._lock = threading.Lock()
 
-    def beat(self, site: str, instance: str, number: int) -> str:
-        """Take in a beat and return what the site is told: "ok"; "second" where another process is there; "replay" for an old beat."""
+    def beat(self, site: str, instance: str, since: int, number: int) -> str:
+        """Take in a beat and return what the site is told.
+
+        Args:
+            site: its name.
+            instance: number that its process made; empty for a look that changes nothing.
+            since: when that process started, by its own clock.
+            number: of the beat, growing.
+
+        Returns:
+            "ok"; "second" where a process that started later is there; "replay" for an old beat.
+        """
         with self._lock:
             now, seen = self._clock(), self._seen.get(site)
+            if not instance:
+                return "ok"
             if seen is not None and seen.instance == instance and number <= seen.number:
                 return "replay"
-            if seen is not None and seen.instance != instance and now - seen.at < LEASE and not seen.lost:
+            if seen is not None and seen.instance not in ("", instance) and since <= seen.since and now - seen.at < LEASE:
                 return "second"
-            self._seen[site] = _Seen(instance, number, now, seen is not None and seen.lost)
+            self._seen[site] = _Seen(instance, since, number, now, seen is not None and seen.lost)
             return "ok"
 
     def silent(self, site: str) -> float:
@@ -67,7 +83,7 @@ class Presence:
         for site in sites:
             silent = self.silent(site) >= LEASE
             with self._lock:
-                seen = self._seen.setdefault(site, _Seen("", 0, self._began))
+                seen = self._seen.setdefault(site, _Seen("", 0, 0, self._began))
                 if silent != seen.lost:
                     seen.lost = silent
                     found.append((site, not silent))

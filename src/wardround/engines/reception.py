@@ -69,10 +69,15 @@ class Reception:
         except (VerificationError, NotAdmitted, StoreError) as error:
             self.tell(f"A request to join from {slot} was turned away: {error.message}")
             return self._reply("welcome", "", {"error": error.message, "remedy": error.remedy})
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             self.tell(f"A request to join from {slot} was turned away: it is not well formed.")
             return b""
-        await asyncio.to_thread(self.prepare, slot)
+        try:
+            await asyncio.to_thread(self.prepare, slot)
+        except WardroundError as error:
+            self.tell(f"{message.sender} cannot be let in yet: {error}")
+            remedy = "Try the same command again later; the invite stays good."
+            return self._reply("welcome", "", {"error": error.message, "remedy": remedy})
         if new:
             self.tell(f"{message.sender} has joined.")
         follow_up = asyncio.ensure_future(self._apply())
@@ -89,11 +94,15 @@ class Reception:
         try:
             key = Ed25519PublicKey.from_public_bytes(site.identity)
             content = Message.read(data, key, ("beat",), self.study, site.site, COORDINATOR).content
-            instance, number = str(content["instance"]), int(content["number"])
+            instance, since, number = str(content["instance"]), content["since"], content["number"]
+            if type(number) is not int or type(since) is not int:
+                raise TypeError
         except (VerificationError, KeyError, TypeError, ValueError):
             self.tell(f"A beat from {site.site} was thrown away: it is not signed by this site.")
             return b""
-        state = self.presence.beat(site.site, instance, number)
+        state = self.presence.beat(site.site, instance, since, number)
+        if state == "second":
+            self.tell(f"Two processes take part as {site.site}; the one that started first is told to end. Were its keys copied?")
         answer = {"instance": instance, "number": number, "state": state, "time": int(time.time())}
         return self._reply("beat", site.site, answer)
 

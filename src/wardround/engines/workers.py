@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from wardround.study.arrays import Arrays, from_bytes, to_bytes
+from wardround.study.arrays import Arrays, Stored, from_bytes, to_bytes
 from wardround.study.errors import ProtocolError, VerificationError
 from wardround.study.frames import read_frame, write_frame
 from wardround.study.interfaces import Reply
@@ -105,8 +105,11 @@ class Pool:
             return
         job = jobs[waiting[0]]
         phases = list(job.mine)
-        header = {"site": job.site, "phase": job.phase, "private": job.rng.key.hex(), "mine": phases}
-        bodies = [job.ask.wire, *(to_bytes(job.mine[phase]) for phase in phases)]
+        header: dict[str, Any] = {"site": job.site, "phase": job.phase, "private": job.rng.key.hex(), "mine": phases}
+        stored = isinstance(job.ask.arrays, Stored)
+        if isinstance(job.ask.arrays, Stored):
+            header["ask"] = str(job.ask.arrays.path)
+        bodies = [b"" if stored else job.ask.wire, *(to_bytes(job.mine[phase]) for phase in phases)]
         with suppress(BrokenPipeError):  # it died while it was idle; its end of the pipe tells, and the job is refused by name
             write_frame(_pipe(self._processes[number].stdin), header, bodies)
         busy[number] = (waiting.pop(0), time.monotonic() + due)
@@ -127,7 +130,9 @@ class Pool:
         if "reason" in header:
             return Refusal("", job.site, "answer", header["reason"], header["remedy"])
         try:
-            return Answer(from_bytes(bodies[0])), from_bytes(bodies[1]) if len(bodies) > 1 else None
+            return Answer(Stored(Path(header["answer"])) if "answer" in header else from_bytes(bodies[0])), from_bytes(bodies[1]) if len(
+                bodies
+            ) > 1 else None
         except VerificationError as error:
             return replace(Refusal.of(job.site, error), again=True)
 

@@ -15,11 +15,8 @@ from wardround.study.protocol import Contract, Field
 
 
 def _columns(name: str, field: Field) -> list[str]:
-    if field.type == "number":
-        own = [name]
-    else:
-        codes = field.codes or ()
-        own = [f"{name}={code}" for code in (codes[1:] if len(codes) == 2 else codes)]
+    codes = field.codes or ()
+    own = [name] if field.type == "number" else [f"{name}={code}" for code in (codes[1:] if len(codes) == 2 else codes)]
     return [*own, f"{name} missing"] if field.missing == "indicator" else own
 
 

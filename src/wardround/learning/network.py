@@ -84,8 +84,7 @@ def scores(network: nn.Module, x: np.ndarray, rows_at_once: int = 4096) -> np.nd
 
     network.eval()
     with torch.inference_mode():
-        parts = [
-            network(torch.from_numpy(x[start : start + rows_at_once])).double().numpy() for start in range(0, max(len(x), 1), rows_at_once)
-        ]
+        starts = range(0, max(len(x), 1), rows_at_once)
+        parts = [network(torch.from_numpy(x[start : start + rows_at_once])).double().numpy() for start in starts]
     network.train()
     return np.concatenate(parts)

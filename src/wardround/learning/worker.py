@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from wardround.data.snapshot import read_snapshot
-from wardround.study.arrays import from_bytes, to_bytes
+from wardround.study.arrays import from_bytes, keep, size_of, to_bytes
 from wardround.study.dataset import Dataset
+from wardround.study.files import LARGE, Kept
 from wardround.study.frames import read_frame, write_frame
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
@@ -33,8 +34,14 @@ def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
                 snapshots[site] = read_snapshot(Path(start["snapshots"][site]))
             mine = {phase: from_bytes(body) for phase, body in zip(header["mine"], bodies[1:], strict=True)}
             algorithm = protocol.by_phase[header["phase"]]
-            answer, proposal = algorithm.answer(Ask.from_wire(bodies[0]), snapshots[site], mine, Stream(bytes.fromhex(header["private"])))
-            write_frame(outgoing, {}, [to_bytes(answer.sums), *([] if proposal is None else [to_bytes(proposal)])])
+            ask = Ask.from_wire(Kept(Path(header["ask"])) if "ask" in header else bodies[0])
+            answer, proposal = algorithm.answer(ask, snapshots[site], mine, Stream(bytes.fromhex(header["private"])))
+            kept = [] if proposal is None else [to_bytes(proposal)]
+            if "ask" in header and size_of(answer.sums) >= LARGE:  # the gate takes a large answer array by array, from beside the ask
+                path = keep(answer.sums, Path(header["ask"]).with_suffix(".answer")).path
+                write_frame(outgoing, {"answer": str(path)}, [b"", *kept])
+            else:
+                write_frame(outgoing, {}, [to_bytes(answer.sums), *kept])
         except Exception as error:
             refusal = Refusal.of(site, error)
             write_frame(outgoing, {"reason": refusal.reason, "remedy": refusal.remedy}, [])

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 
 from wardround.study.errors import VerificationError
+from wardround.study.files import Data, blocks
 
 SALT_BYTES = 32
 
 
-def commit(salt: bytes, payload: bytes) -> str:
+def commit(salt: bytes, payload: Data) -> str:
     """Return `sha256:<hex>` of salt and payload.
 
     Args:
@@ -27,7 +28,8 @@ def commit(salt: bytes, payload: bytes) -> str:
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
     total = hashlib.sha256(salt)
-    total.update(payload)
+    for block in blocks(payload):
+        total.update(block)
     return "sha256:" + total.hexdigest()
 
 

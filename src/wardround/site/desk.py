@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 
 from wardround.site.accept import Work, accept
+from wardround.site.approval import refused
 from wardround.site.gate import Site
 from wardround.site.journal import Held, Journal
 from wardround.site.release import release, send
@@ -62,6 +63,8 @@ class Desk:
         return any(held.task == task.digest and held.decision == "waiting" for held in self._journal.held())
 
     def _settled(self, task: Task) -> Update | Refusal | None:
+        if task.stage == "answer" and refused(self._journal) is not None:
+            return self._site.refuse(task, "accept", "the hospital has refused the protocol, or left", "Talk to the hospital.")
         held = next((one for one in self._journal.held() if one.task == task.digest), None)
         if held is not None and held.decision == "waiting":
             return None

@@ -24,7 +24,7 @@ from wardround.record.log import Log
 from wardround.record.note import Signer, VerifierKey
 from wardround.site.gate import Site
 from wardround.site.keys import SiteKeys
-from wardround.site.policy import Policy
+from wardround.site.policy import HospitalPolicy, Policy
 from wardround.site.rules import FILE, Rules, read_rules
 from wardround.site.state import SiteState
 from wardround.study.canonical import digest
@@ -107,8 +107,8 @@ class SiteFolder:
         Raises:
             VerificationError: the file is not the plan that the membership names.
         """
-        data = self._read(PROTOCOL)
-        if digest(data) != self.membership.protocol:
+        member, data = self.membership, self._read(PROTOCOL)
+        if digest(data) != member.protocol:
             raise VerificationError(f"{self.path / PROTOCOL} is not the protocol of the invite.", "Join again with the invite.")
         return Protocol.model_validate(json.loads(data))
 
@@ -142,6 +142,11 @@ class SiteFolder:
         return self.path / "snapshots"
 
     @property
+    def room(self) -> Path:
+        """Return where parameters and answers lie that are too large for memory, while they are needed."""
+        return self.path / "room"
+
+    @property
     def snapshot(self) -> Path:
         """Return the folder of the snapshot that the site brings."""
         return self.snapshots / self.brought.snapshot.removeprefix("sha256:")
@@ -170,7 +175,12 @@ class SiteFolder:
                 os.fsync(file.fileno())
 
     def database(self) -> sqlite3.Connection:
-        """Open the site's database: log, memory and journal; what a transaction holds is durable when it is committed."""
+        """Open the site's database: log, memory and journal; what a transaction holds is durable when it is committed.
+
+        Raises:
+            StoreError: this site has joined no study.
+        """
+        self.membership  # noqa: B018  a folder that has joined nothing gets no database
         path = self.path / STATE
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, timeout=10)
@@ -178,14 +188,21 @@ class SiteFolder:
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
+    def log(self, connection: sqlite3.Connection) -> Log:
+        """Return the site's log over an open database."""
+        member = self.membership
+        signer = Signer(f"{member.site}.{member.coordinator_key.name}", self.keys.signing)
+        return Log(connection, signer.name, signer, member.study)
+
     def gate(self, connection: sqlite3.Connection, approved: frozenset[str], rules: Rules | None) -> Site:
         """Return the site's gate over an open database."""
         member, brought = self.membership, self.brought
-        signer = Signer(f"{member.site}.{member.coordinator_key.name}", self.keys.signing)
-        log = Log(connection, signer.name, signer, member.study)
         state = SiteState(connection, member.protocol, member.site, brought.snapshot)
-        policy = Policy(approved, rules=rules, source=brought.source, patients=brought.patients)
-        return Site(member.site, self.protocol, self.keys, policy, state, log, member.coordinator_key.public, brought.examples)
+        policy = Policy()  # approves of nothing, for a look at log and memory
+        if rules is not None:
+            policy = HospitalPolicy(approved, rules=rules, source=brought.source, patients=brought.patients)
+        log, coordinator = self.log(connection), member.coordinator_key.public
+        return Site(member.site, self.protocol, self.keys, policy, state, log, coordinator, brought.examples, self.room)
 
     def _secret(self, name: str) -> bytes:
         try:

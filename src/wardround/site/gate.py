@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -31,6 +32,7 @@ class Site:
         log: of everything that leaves.
         coordinator: verifies the coordinator's closings.
         examples: training examples, told in bands only.
+        room: folder for answers that are too large for memory; None keeps them there all the same.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Site:
     log: Log
     coordinator: Ed25519PublicKey
     examples: int
+    room: Path | None = None
 
     def join(self, snapshot: str, salt: bytes, patients: int, source: str, role: str) -> tuple[str, Head]:
         """Log which data this site brings, as a salted commitment, and its signed approval.

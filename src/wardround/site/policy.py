@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wardround.site.rules import Rules
 from wardround.study.errors import PolicyRefused
@@ -20,16 +20,10 @@ class Policy:
     Attributes:
         approved: digests of the protocols that this site has signed.
         simulation: all sites are on one machine and nothing leaves it; counts may then pass in plain sums.
-        rules: the hospital's `policy.toml`; None in a simulation.
-        source: kind of source that the rows came from.
-        patients: in the snapshot.
     """
 
     approved: frozenset[str] = frozenset()
     simulation: bool = False
-    rules: Rules | None = None
-    source: str = ""
-    patients: int = 0
 
     def permit(self, protocol: Protocol, layout: Layout, now: datetime.datetime) -> None:
         """Let something be answered, or refuse it.
@@ -49,5 +43,23 @@ class Policy:
         counts = [term.name for term in layout if term.kind == "count" and term.shape and not term.noise]
         if counts and not self.simulation and not protocol.privacy.counts:
             raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", _COUNTS)
-        if self.rules is not None:
-            self.rules.permit(protocol, layout, self.source, self.patients, now)
+
+
+@dataclass(frozen=True)
+class HospitalPolicy(Policy):
+    """Hold the hospital's `policy.toml` beside what it approved.
+
+    Attributes:
+        rules: read from the file.
+        source: kind of source that the rows came from.
+        patients: in the snapshot.
+    """
+
+    rules: Rules = field(kw_only=True)
+    source: str = field(kw_only=True)
+    patients: int = field(kw_only=True)
+
+    def permit(self, protocol: Protocol, layout: Layout, now: datetime.datetime) -> None:
+        """Let something be answered that the hospital's own rules allow as well."""
+        super().permit(protocol, layout, now)
+        self.rules.permit(protocol, layout, self.source, self.patients, now)

@@ -11,7 +11,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +23,8 @@ from wardround.study.task import Layout
 
 FILE = "policy.toml"
 Leaving = Literal["sums", "counts", "record"]
-_HOURS = r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-4]):[0-5][0-9]"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = f"{_TIME}-({_TIME}|24:00)"
 
 
 class Rules(Section):
@@ -121,10 +121,11 @@ def read_rules(path: Path) -> Rules:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"{path} is not TOML ({error}).", remedy) from error
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        rule = ".".join(str(part) for part in first["loc"]) or "the file"
-        what = "is missing, so nothing is allowed" if first["type"] == "missing" else first["msg"]
-        raise ProtocolError(f"{path}: {rule}: {what}.", remedy) from error
+        found = error.errors(include_input=False)
+        wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in found if one["type"] != "missing"]
+        missing = ", ".join(str(one["loc"][0]) for one in found if one["type"] == "missing")
+        what = wrong[0] if wrong else f"{missing}: missing, so nothing is allowed"
+        raise ProtocolError(f"{path}: {what}.", remedy) from error
 
 
 def rules_text(protocol: Protocol) -> str:
@@ -147,4 +148,6 @@ def rules_text(protocol: Protocol) -> str:
 
 
 def _fits(text: str, allowed: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(text.casefold(), pattern.casefold()) for pattern in allowed)
+    """Say whether a text is one of those allowed, capitals aside; a star in these stands for any text, and nothing else does."""
+    patterns = (".*".join(re.escape(part) for part in one.casefold().split("*")) for one in allowed)
+    return any(re.fullmatch(pattern, text.casefold(), re.DOTALL) for pattern in patterns)

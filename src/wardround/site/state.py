@@ -12,9 +12,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from wardround.study.arrays import Arrays, from_bytes
+from wardround.study.files import from_column
 from wardround.study.task import Receipt, RoundClosed, Task, Update
 
 _KEPT = """CREATE TABLE IF NOT EXISTS site_kept (
@@ -57,7 +56,7 @@ class SiteState:
         row = self._db.execute(query, (*self._key, phase)).fetchone()
         if row is None:
             return None
-        update = Update(row[4], self._key[1], row[5], {}, Receipt(**json.loads(row[2])), row[3])
+        update = Update(row[4], self._key[1], from_column(row[5]), {}, Receipt(**json.loads(row[2])), row[3])
         return Answered(row[0], row[1], update, row[6])
 
     def answer(self, task: Task, update: Update, proposal: bytes | None) -> None:
@@ -83,7 +82,7 @@ class _Kept(Mapping[str, Arrays]):
     db: sqlite3.Connection
     key: tuple[str, str, str]
 
-    def __getitem__(self, phase: str) -> dict[str, np.ndarray]:
+    def __getitem__(self, phase: str) -> Arrays:
         query = f"SELECT arrays FROM site_kept WHERE {_MINE} AND phase = ?"
         row = self.db.execute(query, (*self.key, phase)).fetchone()
         if row is None:

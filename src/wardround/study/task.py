@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes
+from wardround.study.arrays import Arrays, arrays_digest, from_bytes, metadata_of, to_bytes
 from wardround.study.canonical import canonical, digest, digest_json
 from wardround.study.dataset import Dataset
 from wardround.study.errors import VerificationError, WardroundError
+from wardround.study.files import Data
 from wardround.study.streams import Stream
 
 
@@ -76,6 +77,10 @@ class Term:
         """Return a "count" term: step 1, 64 bits where 32 could overflow."""
         return cls(name, shape, 32 if sites * limit < 2**31 else 64, limit, 1.0, "count")
 
+    def total_type(self, sites: int) -> type[np.int32 | np.int64]:
+        """Return the type in which integers of so many sites add without overflow."""
+        return np.int32 if self.bits == 32 and sites * np.max((self.limit + 12 * self.noise) / self.step + 1) < 2**31 else np.int64
+
     def describe(self) -> dict[str, Any]:
         """Return this term as JSON values, for digests and for the record."""
         numbers = {name: np.asarray(getattr(self, name), dtype=np.float64).tolist() for name in ("limit", "step")}
@@ -117,23 +122,26 @@ class Ask:
         return digest(layout_json(self.layout))
 
     @cached_property
+    def head(self) -> str:
+        """Return canonical JSON of layout and options, which travels in the header of the arrays' file."""
+        return canonical({"layout": [term.describe() for term in self.layout], "options": dict(self.options)}).decode()
+
+    @property
     def wire(self) -> bytes:
-        """Return the bytes that travel: 8 bytes of length, canonical JSON of layout and options, safetensors of the arrays."""
-        head = canonical({"layout": [term.describe() for term in self.layout], "options": dict(self.options)})
-        return len(head).to_bytes(8, "big") + head + to_bytes(self.arrays)
+        """Return the bytes that travel: safetensors of the arrays, with the head in its header."""
+        return to_bytes(self.arrays, self.head)
 
     @classmethod
-    def from_wire(cls, data: bytes) -> Ask:
-        """Return the ask in bytes that were made by `wire`.
+    def from_wire(cls, data: Data) -> Ask:
+        """Return the ask in bytes that were made by `wire`; arrays in a file are read when they are asked for.
 
         Raises:
             VerificationError: these bytes are not an ask.
         """
-        size = int.from_bytes(data[:8], "big")
         try:
-            head = json.loads(data[8 : 8 + size])
+            head = json.loads(metadata_of(data))
             layout = tuple(Term.described(term) for term in head["layout"])
-            return cls(from_bytes(data[8 + size :]), layout, head["options"])
+            return cls(from_bytes(data), layout, head["options"])
         except (ValueError, KeyError, TypeError) as error:
             raise VerificationError(
                 "These bytes are not what a site can be asked.", "Fetch the task again from the coordinator."
@@ -142,7 +150,7 @@ class Ask:
     @cached_property
     def digest(self) -> str:
         """Return the digest of `wire`."""
-        return digest(self.wire)
+        return arrays_digest(self.arrays, self.head)
 
 
 NOTHING = Ask({}, ())
@@ -226,8 +234,21 @@ class Short:
     quorum: int
 
 
+class _Turn:
+    """Be of one attempt of one round."""
+
+    phase: str
+    round: int
+    attempt: int
+
+    @property
+    def turn(self) -> dict[str, Any]:
+        """Return phase, round and attempt, as entries name them."""
+        return {"phase": self.phase, "round": self.round, "attempt": self.attempt}
+
+
 @dataclass(frozen=True)
-class RoundClosed:
+class RoundClosed(_Turn):
     """Say what a round came to; rides to each site on its next task."""
 
     phase: str
@@ -238,11 +259,6 @@ class RoundClosed:
     state: str
     signature: str = ""
 
-    @property
-    def turn(self) -> dict[str, Any]:
-        """Return phase, round and attempt, as entries name them."""
-        return {"phase": self.phase, "round": self.round, "attempt": self.attempt}
-
     def signed_part(self, protocol: str) -> bytes:
         """Return the bytes that the coordinator signs, bound to a protocol's digest."""
         return canonical(
@@ -251,7 +267,7 @@ class RoundClosed:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(_Turn):
     """Ask one site for one answer.
 
     Attributes:
@@ -283,11 +299,6 @@ class Task:
     head: tuple[int, str] = (0, "")
     closed: tuple[RoundClosed, ...] = ()
     body: Ask = field(default=NOTHING, repr=False, compare=False)
-
-    @property
-    def turn(self) -> dict[str, Any]:
-        """Return phase, round and attempt, as entries name them."""
-        return {"phase": self.phase, "round": self.round, "attempt": self.attempt}
 
     @cached_property
     def digest(self) -> str:
@@ -331,7 +342,7 @@ class Update:
     Attributes:
         task: digest of the task it answers.
         site: who sends it.
-        body: safetensors bytes of the integers, exactly the layout's names.
+        body: safetensors bytes of the integers, exactly the layout's names; large ones lie in a file.
         spent: privacy spent by this answer.
         receipt: its entry in the site's log.
         signature: Ed25519 over task, commitment and entry, hex.
@@ -339,7 +350,7 @@ class Update:
 
     task: str
     site: str
-    body: bytes = field(repr=False)
+    body: Data = field(repr=False)
     spent: Mapping[str, float]
     receipt: Receipt
     signature: str

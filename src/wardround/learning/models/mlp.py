@@ -32,8 +32,6 @@ class Mlp(Model):
         layers: list[nn.Module] = []
         width = inputs
         for size in self.hidden:
-            layers += [torch.nn.Linear(width, size), torch.nn.ReLU()]
-            if self.dropout > 0:
-                layers.append(torch.nn.Dropout(self.dropout))
+            layers += [torch.nn.Linear(width, size), torch.nn.ReLU(), *([torch.nn.Dropout(self.dropout)] if self.dropout > 0 else [])]
             width = size
         return torch.nn.Sequential(*layers, torch.nn.Linear(width, outputs))

@@ -59,10 +59,8 @@ class Binary(Question):
         """Return the layout: histogram [2, 256] and summed loss, with a leading [1 + replicates] axis where there are replicates."""
         lead = (1 + replicates,) if replicates else ()
         heavy = most * (curves.HEAVIEST if replicates else 1)
-        return (
-            Term.count("histogram", (*lead, 2, curves.BINS), heavy, sites),
-            Term.sized("loss", lead, heavy * LARGEST_LOSS, sites, bits=64),
-        )
+        histogram = Term.count("histogram", (*lead, 2, curves.BINS), heavy, sites)
+        return histogram, Term.sized("loss", lead, heavy * LARGEST_LOSS, sites, bits=64)
 
     def metrics(self, output: np.ndarray, batch: Batch, weights: np.ndarray | None = None) -> Arrays:
         """Return histogram and summed loss of logits [N, 1]."""

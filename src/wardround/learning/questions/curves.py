@@ -34,9 +34,8 @@ def bins(logit: np.ndarray) -> np.ndarray:
         DataError: a score is not finite.
     """
     if not bool(np.all(np.isfinite(logit))):
-        raise DataError(
-            "The model gives scores that are not finite.", "Lower the learning rate, or look for inputs far outside the contract's ranges."
-        )
+        remedy = "Lower the learning rate, or look for inputs far outside the contract's ranges."
+        raise DataError("The model gives scores that are not finite.", remedy)
     return np.clip(np.floor((logit + REACH) * (BINS / (2 * REACH))), 0, BINS - 1).astype(np.int64)
 
 
