@@ -40,7 +40,7 @@ from wardround.record.note import VerifierKey
 from wardround.standing import Watcher
 from wardround.study.canonical import canonical
 from wardround.study.errors import QuorumNotMet, StoreError, Unreachable, VerificationError, WardroundError
-from wardround.study.files import blocks
+from wardround.study.files import Data, blocks
 from wardround.study.plugins import make
 
 STATE = "state.sqlite"
@@ -258,7 +258,7 @@ class Serving:
             while not self._enough():
                 self.engine.listen(0.1)
                 self._settle_pending()
-            kept = json.dumps(sorted(self.approved)).encode()
+            kept = json.dumps(sorted(self.approved - self._declined)).encode()
             self.store.put_meta("roster", kept)
             self.store.commit()
         self.roster = tuple(json.loads(kept))
@@ -295,8 +295,10 @@ class Serving:
                 self._declined.add(site)
                 self._note(f"{site} refused the protocol: {plain(str(content.get('reason', '')))}")
             case "record":
-                data = b"" if message.body is None else self.engine.fetch(site, message.body, MOST_RECORD)
-                lines = b"".join(blocks(data))
+                fetched: list[Data] = [b""]
+                if (body := message.body) is not None:
+                    self.engine.patiently(lambda: fetched.append(self.engine.fetch(site, body, MOST_RECORD)))
+                lines = b"".join(blocks(fetched[-1]))
                 handed = LogFiles("", lines, str(content["checkpoint"]).encode(), f"{content['vkey']}\n".encode())
                 self._records[site] = handed if message.body is not None else None
             case "taken":
@@ -320,6 +322,7 @@ class Serving:
         same_key = vkey.public.public_bytes_raw() == public.public_bytes_raw()
         if message.protocol != self._protocol.digest or not same_key or open_envelope(content["envelope"], APPROVAL, public) != statement:
             raise VerificationError("It does not approve this protocol.", "Approve again at the site.")
+        self._declined.discard(site)
         self._log.append("join", site=site, vkey=vkey.text)
         self._log.append("approval_seen", site=site, protocol=self._protocol.digest, entry=content["entry"], head=list(content["head"]))
         self.approved = frozenset({*self.approved, site})

@@ -120,24 +120,13 @@ def test_a_site_that_is_cut_off_loses_its_key_and_its_invite(kept: Enrolment, st
     assert right(kept, slot) == ("nobody", "nothing")
 
 
-def test_a_site_that_was_cut_off_can_be_invited_anew_with_new_keys(kept: Enrolment) -> None:
-    slot = kept.invite("i1", "north", "admission", 10, 0)
+def test_a_site_that_was_cut_off_comes_back_under_another_name_and_in_another_place(kept: Enrolment) -> None:
+    slot = kept.invite("i1", "north", "a", 10, 0)
     admit(kept, "i1", "north", slot)
     cut_off(kept, "north")
-    assert kept.invite("i2", "north", "second", 10, 0) == slot
-    assert admit(kept, "i2", "north", slot, OTHER, "newer")
-    site = kept.site("north")
-    assert site is not None and (site.identity, site.key, site.state) == (OTHER, "newer", "joined")
-
-
-def test_cutting_a_site_off_takes_an_invite_that_is_out_along(kept: Enrolment) -> None:
-    slot = kept.invite("i1", "north", "admission", 10, 0)
-    admit(kept, "i1", "north", slot)
-    cut_off(kept, "north")
-    kept.invite("i2", "north", "second", 10, 0)
-    cut_off(kept, "north")
-    with pytest.raises(NotAdmitted, match="not known"):
-        admit(kept, "i2", "north", slot, OTHER, "newer")
+    with pytest.raises(StoreError, match="needs another name"):
+        kept.invite("i2", "north", "b", 10, 0)
+    assert kept.invite("i2", "north-2", "b", 10, 0) != slot
 
 
 def test_an_invite_that_was_not_used_can_be_withdrawn(kept: Enrolment) -> None:
@@ -169,14 +158,6 @@ def test_a_place_of_a_site_that_left_is_not_given_to_another(kept: Enrolment) ->
     assert kept.invite("i2", "south", "b", 10, 0) != slot
     with pytest.raises(StoreError, match="no place left"):
         kept.invite("i3", "east", "c", 10, 0)
-
-
-def test_an_expired_second_invite_does_not_give_a_site_s_place_away(kept: Enrolment) -> None:
-    slot = kept.invite("i1", "north", "a", 10, 0)
-    admit(kept, "i1", "north", slot)
-    cut_off(kept, "north")
-    kept.invite("i2", "north", "b", 10, 0)
-    assert kept.invite("i3", "south", "c", 30, 20) != slot
 
 
 def test_a_change_that_fails_leaves_nothing(kept: Enrolment) -> None:

@@ -41,7 +41,7 @@ tasks = st.builds(
     Task,
     study=WORDS,
     protocol=DIGESTS,
-    phase=WORDS,
+    phase=st.from_regex("[A-Za-z][A-Za-z0-9_.-]{0,30}", fullmatch=True),
     round=WHOLE,
     attempt=WHOLE,
     stage=st.sampled_from(["answer", "close"]),
@@ -49,7 +49,7 @@ tasks = st.builds(
     due=st.floats(0, 1e9),
     ask=DIGESTS,
     roster=DIGESTS,
-    head=st.tuples(WHOLE, WORDS),
+    head=st.tuples(WHOLE, st.from_regex("[0-9a-f]{64}", fullmatch=True)),
     closed=st.lists(closings, max_size=3).map(tuple),
 )
 
@@ -242,6 +242,9 @@ def _signed(**changes: Any) -> Message:
         *({"without": name} for name in ("phase", "round", "attempt", "stage", "due", "ask", "roster", "head", "closed")),
         *({"turn": {"round": value}} for value in (-1, "1", True, 0.5, None)),
         {"turn": {"attempt": -1}},
+        *({"turn": {"stage": value}} for value in ("x", "", None, 5)),
+        *({"turn": {"phase": value}} for value in (5, "x" * 300, "a\nb")),
+        {"content": {"head": [1, "no hash"]}},
         *({"content": {"head": value}} for value in ([], [1], [1, HASH, 2], [-1, HASH], "ab", None)),
         {"content": {"due": "soon"}},
         {"content": {"closed": [{"phase": "train"}]}},
@@ -292,7 +295,16 @@ def test_a_refusal_that_a_site_cannot_make_is_refused(change: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     "change",
-    [{"task": None}, {"spent": 5}, {"receipt": {"entry": HASH}}, {"receipt": 5}, {"receipt": {**vars(update().receipt), "more": 1}}],
+    [
+        {"task": None},
+        {"task": 5},
+        {"signature": 5},
+        {"signature": []},
+        {"spent": 5},
+        {"receipt": {"entry": HASH}},
+        {"receipt": 5},
+        {"receipt": {**vars(update().receipt), "more": 1}},
+    ],
 )
 def test_an_update_with_other_fields_is_refused(change: dict[str, Any]) -> None:
     made = update_message(task(), update(), BODY)

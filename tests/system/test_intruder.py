@@ -200,7 +200,7 @@ SPOKEN: dict[str, tuple[Callable[[Stage], bytes], str]] = {
     "numbers without end": (lambda stage: (NOTHING % ("9" * 100_000)).encode(), "not well formed"),
     "numbers that JSON does not have": (lambda stage: (NOTHING % '{"kind":NaN}').encode(), "not well formed"),
     "half a letter": (lambda stage: (NOTHING % '{"kind":"\\ud800"}').encode(), "not well formed"),
-    "no signature": (lambda stage: b'{"head":{},"signature":null}', "not well formed"),
+    "no signature": (lambda stage: b'{"head":{},"signature":null}', "not signed by its sender"),
     "a record larger than agreed": (
         lambda stage: stage.message("record", {"checkpoint": "", "vkey": ""}, body=Body(257 * 2**18, ("0" * 64,) * 257)),
         "larger than agreed",

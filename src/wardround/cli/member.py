@@ -16,12 +16,24 @@ FOLDER = Annotated[Path, typer.Option("--dir", help="The hospital's folder.")]
 HERE = Path(".")
 
 
-def join(invite: Annotated[Path, typer.Argument(help="The invite from the coordinating centre.")], folder: FOLDER = HERE) -> None:
+def join(
+    invite: Annotated[Path, typer.Argument(help="The invite from the coordinating centre.")],
+    folder: FOLDER = HERE,
+    expected: Annotated[str, typer.Option("--fingerprint", help="As told by telephone; an invite of another is refused.")] = "",
+) -> None:
     """Join a study with an invite: make this hospital's keys, here, and fetch the protocol. No data is touched."""
+    import time
+
     from wardround import hospital
     from wardround.centre import fingerprint
     from wardround.cli.site import site_text
+    from wardround.study.errors import VerificationError
 
+    found = fingerprint(hospital.read_invite(invite, time.time()).coordinator)
+    if expected and expected.replace(" ", "") != found.replace(" ", ""):
+        raise VerificationError(
+            "This invite is not from the coordinator with that fingerprint.", "Ask the coordinating centre by telephone."
+        )
     made = hospital.join(folder, invite)
     member = made.membership
     site_file = folder / hospital.SITE_FILE

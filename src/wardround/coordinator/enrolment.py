@@ -125,14 +125,14 @@ class Enrolment:
         """
         with self.change():
             known = self.site(site)
-            if known is not None and known.state == "joined":
-                raise StoreError(f"{site} has joined already.", "Revoke it first if it shall join again with new keys.")
+            if known is not None:
+                raise StoreError(f"{site} has joined already ({known.state}).", "A site that shall join again needs another name.")
             earlier = [one for one in self.invites() if one.site == site]
             self._db.execute("DELETE FROM invites WHERE site = ? AND used_by IS NULL", (site,))
             overdue = {one.slot for one in self.invites() if not one.used and one.expires < now}
             taken = {one.slot for one in self.invites()} - overdue | {one.slot for one in self.sites()}
             free = [slot for slot, _, _ in self.slots() if slot not in taken]
-            slot = known.slot if known is not None else earlier[-1].slot if earlier else next(iter(free), None)
+            slot = earlier[-1].slot if earlier else next(iter(free), None)
             if slot is None:
                 raise StoreError("There is no place left for another site.", "Revoke a site, or begin with more slots.")
             self._db.execute("DELETE FROM invites WHERE slot = ? AND used_by IS NULL", (slot,))
@@ -157,6 +157,8 @@ class Enrolment:
             raise NotAdmitted("This invite was used already; an invite is good once.", f"If it was not you, say so at once. {again}")
         if found.expires < now:
             raise NotAdmitted("This invite has expired.", again)
+        if key in {taken for _, taken, _ in self.slots()}:
+            raise NotAdmitted("This key for the hub is in use already.", "Join again with keys of its own.")
         self._db.execute("UPDATE invites SET used_by = ? WHERE id = ?", (identity.hex(), number))
         self._db.execute("REPLACE INTO sites VALUES (?, ?, ?, ?, 'joined')", (site, slot, identity, key))
         self._db.execute("UPDATE slots SET key = ?, allowed = 'site' WHERE slot = ?", (key, slot))

@@ -65,7 +65,7 @@ def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state:
         if isinstance(total, Short):
             book.short(state, attempt, total, refusals)
             attempt += 1
-            hopeless = all(refusal.where in ("answer", "release") and not refusal.again for refusal in refusals)
+            hopeless = len(refusals) == len(tasks) and all(one.where in ("answer", "release") and not one.again for one in refusals)
             done = step.algorithm.cut_short(state) if hopeless else None
             if done is None:
                 give_up(protocol, state, attempt, total)

@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Pulse:
-    """Hold what the coordinator last said to the beat: "ok", "second", "revoked", "left", or "" while it is away."""
+    """Hold what the coordinator last said to the beat: "ok", "second", or "" while it is away."""
 
     state: str = ""
     time: float = 0.0
@@ -130,7 +130,7 @@ class Agent:
 
     def _hear(self) -> None:
         """Act on what the coordinator said last."""
-        if self.pulse.state in ("revoked", "left") or self._link.refused >= TRIES_REFUSED:
+        if self._link.refused >= TRIES_REFUSED:
             raise NotAdmitted("This site was cut off by the coordinating centre.", "Ask there why; nothing more leaves this site.")
         if self.pulse.state == "second":
             remedy = "Stop the other one first. If there is none, its keys were copied: tell the coordinating centre to revoke this site."
@@ -201,7 +201,6 @@ class Agent:
 
     def _settle(self, name: str, data: bytes) -> None:
         message = self._read(data)
-        settled: Update | Refusal | None = None
         if message.kind == "ending":
             self._end(message)
         else:
@@ -221,14 +220,14 @@ class Agent:
                 self._hand_over()
         self._journal.settle(name)
         self._db.commit()
-        self._tidy(settled)
+        self._tidy()
         self._said = ""
 
-    def _tidy(self, settled: Update | Refusal | None) -> None:
-        """Remove what is large and no longer needed: all but the last answer, which may have to be sent again."""
-        last = settled.body.path if isinstance(settled, Update) and isinstance(settled.body, Kept) else None
+    def _tidy(self) -> None:
+        """Remove what is large and no longer needed: all but answers that may have to be sent again."""
+        needed = self._desk.files()
         for path in self._folder.room.glob("*"):
-            if path != last:
+            if path not in needed:
                 path.unlink()
 
     def _send(self, task: Task, settled: Update | Refusal | None) -> None:

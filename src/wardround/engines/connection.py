@@ -163,6 +163,7 @@ class Connection:
 
     async def _on_return(self) -> None:
         """Have what waits for a message ask again: the hub has forgotten that it was asked."""
+        self.refused = 0
         for waiting in self._pulls.values():
             waiting.put_nowait(None)
 
@@ -254,8 +255,9 @@ class Connection:
         """Return the next message of a durable consumer, or None when none came within `wait` seconds or the hub is away."""
         own = f"{self._inbox}.pull.{stream}.{consumer}"
         if own not in self._pulls:  # of its own: a message comes under its own subject, by which the library could not tell whose it is
-            self._pulls[own] = asyncio.Queue()
-            await self._nats.subscribe(own, cb=self._pulls[own].put)
+            inbox_of_pull: asyncio.Queue[Msg | None] = asyncio.Queue()
+            await self._nats.subscribe(own, cb=inbox_of_pull.put)
+            self._pulls[own] = inbox_of_pull
         want = json.dumps({"batch": 1, "expires": int(wait * 1e9)}).encode()
         found: Msg | None = None
         with suppress(NatsError, TimeoutError, OSError):

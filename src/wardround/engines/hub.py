@@ -210,9 +210,16 @@ def task_queue(link: Connection, subjects: Subjects, slot: str) -> None:
 
 
 def reply_queue(link: Connection, name: str) -> None:
-    """Make the coordinator's queue of replies anew, from the oldest that is kept."""
+    """Make the coordinator's queue of replies anew, from the oldest that is kept; what gets lost on the line comes again."""
     link.api(f"$JS.API.CONSUMER.DELETE.{REPLIES}.{name}")
-    config = {"durable_name": name, "ack_policy": "none", "deliver_policy": "all", "replay_policy": "instant", "max_deliver": -1}
+    config = {
+        "durable_name": name,
+        "ack_policy": "explicit",
+        "ack_wait": int(2e9),
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+        "max_deliver": -1,
+    }
     _consumer(link, REPLIES, name, config)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,18 +48,14 @@ class Incoming:
         if body.size > self._most:
             return
         with suppress(OSError):
-            room = self.room(slot)
-            room.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = room / f"{body.group}.parts"
+            self._room.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = self._room / f"{slot}.coming" / f"{body.group}.parts"
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             one = _Coming(body, path, os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             for number, name in enumerate(body.parts):
                 one.places.setdefault(name, []).append(number)
             os.ftruncate(one.handle, body.size)
             self._coming[slot] = one
-
-    def room(self, slot: str) -> Path:
-        """Return the folder of a site's uploads; two sites may send the same bytes."""
-        return self._room / slot
 
     def take(self, slot: str, group: str, name: str, part: bytes) -> None:
         """Put a part where it belongs, if it is expected and is what its name says."""
@@ -67,13 +64,21 @@ class Incoming:
             return
         with suppress(OSError):
             for number in one.places[name]:
+                if len(part) != min(SIZE, one.body.size - number * SIZE):
+                    continue  # it would reach into its neighbours
                 if os.pwrite(one.handle, part, number * SIZE) == len(part):
                     one.here.add(number)
 
-    def here(self, slot: str, body: Body) -> set[int]:
-        """Return which parts of an upload are in its file."""
+    def hand_over(self, slot: str, body: Body) -> tuple[Path, set[int]]:
+        """Return a folder with the file of an upload, which nobody writes into any more, and which parts are in it."""
         one = self._coming.get(slot)
-        return set(one.here) if one is not None and one.body.group == body.group else set()
+        final = self._room / f"{slot}-{secrets.token_hex(8)}"
+        final.mkdir(mode=0o700, parents=True)
+        if one is None or one.body != body:
+            return final, set()
+        self.forget(slot)
+        one.path.rename(final / one.path.name)
+        return final, one.here
 
     def forget(self, slot: str) -> None:
         """Listen for this upload no longer; its file stays."""

@@ -17,6 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from wardround.engines.parts import Body
+from wardround.record.entries import HEAD, NAME
 from wardround.record.envelope import MESSAGE, check, sign
 from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError
@@ -137,6 +138,8 @@ def task_of(message: Message) -> Task:
     try:
         closed = tuple(RoundClosed(**{**one, "receipts": tuple(one["receipts"])}) for one in content["closed"])
         size, root = content["head"]
+        if turn["stage"] not in ("answer", "close") or not NAME.fits(turn["phase"] or "-") or not HEAD.fits(content["head"]):
+            raise ValueError
         where = (turn["phase"], _whole(turn["round"]), _whole(turn["attempt"]), turn["stage"])
         due, ask, roster = float(content["due"]), content["ask"], content["roster"]
         return Task(message.study, message.protocol, *where, message.to, due, ask, roster, (_whole(size), root), closed)
@@ -167,6 +170,8 @@ def update_of(message: Message, body: Data) -> Update:
     """
     content = message.content
     try:
+        if not isinstance(content["task"], str) or not isinstance(content["signature"], str):
+            raise TypeError
         return Update(content["task"], message.sender, body, dict(content["spent"]), Receipt(**content["receipt"]), content["signature"])
     except (ValueError, KeyError, TypeError):
         raise VerificationError("An update is not well formed.", _REMEDY) from None

@@ -8,6 +8,7 @@ already in. A reply to a round that is over is recorded as late and not used.
 from __future__ import annotations
 
 import queue
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from nats.aio.msg import Msg
 
 from wardround.engines import parts
 from wardround.engines.connection import Connection
@@ -97,6 +99,7 @@ class Nats(Engine):
         self._open: dict[str, Task] = {}
         self._stored: dict[str, Body] = {}
         self._last: frozenset[str] = frozenset()
+        self._early: list[Post] = []
         self._read_up_to = 0
         self._incoming = Incoming(room, most)
         link.overhear(f"{subjects.uploads('*')}.*.*", self._passing)
@@ -124,6 +127,9 @@ class Nats(Engine):
     def receive(self, due: float) -> Iterator[Update | Refusal]:
         """Give back answers as they come; a site that is lost for longer than the protocol allows is refused by name."""
         until = time.monotonic() + due
+        early, self._early = self._early, []
+        for post in early:
+            self._inbox.put(post)
         while self._open and time.monotonic() < until:
             yield from self._lost()
             with suppress(queue.Empty):
@@ -132,8 +138,8 @@ class Nats(Engine):
                 if reply is not None:
                     yield reply
                 if isinstance(reply, Update) and isinstance(reply.body, Kept):
-                    self._link.run(self._used(post.message.sender))
-                    reply.body.remove()
+                    shutil.rmtree(reply.body.path.parent, ignore_errors=True)
+        self._open = {}
 
     def listen(self, seconds: float) -> None:
         """Take in what comes while nothing is asked, for this long."""
@@ -145,7 +151,8 @@ class Nats(Engine):
     def end(self, files: Mapping[str, Path], text: str) -> None:
         """Give every site what the study came to."""
         bodies = {name: parts.put_data(self._link, self._subjects.parts, Kept(path)).describe() for name, path in files.items()}
-        for site, member in self._members().items():
+        for site in self.sites():
+            member = self._members()[site]
             content: dict[str, Any] = {"name": f"ending-{self._protocol}", "files": bodies, "text": text}
             message = Message("ending", self._subjects.study, self._protocol, COORDINATOR, site, {}, content).signed(self._key)
             self.patiently(partial(self._put_task, member.slot, message))
@@ -160,15 +167,10 @@ class Nats(Engine):
         if body.size > most:
             raise VerificationError("What it sent is larger than agreed.", "Look at this site's software.")
         slot = self._members()[site].slot
+        stream, under = self._subjects.uploads_stream(slot), self._subjects.uploads(slot)
         try:
-            return parts.get(
-                self._link,
-                self._subjects.uploads_stream(slot),
-                self._subjects.uploads(slot),
-                body,
-                self._incoming.room(slot),
-                self._incoming.here(slot, body),
-            )
+            room, here = self._link.run(self._hand_over(slot, body))
+            return parts.get(self._link, stream, under, body, room, here)
         except OSError as error:
             raise StoreError(f"This machine's disk refused ({error.strerror}).", "Make room, then run the same command again.") from error
         except Unreachable as error:
@@ -229,7 +231,10 @@ class Nats(Engine):
         message, self._read_up_to = post.message, max(self._read_up_to, post.place)
         task = self._open.get(str(message.content.get("task"))) if message.kind in ("update", "refusal") else None
         if task is None or task.site != message.sender:
-            self._other(message)
+            if not self._last and message.kind in ("update", "refusal"):
+                self._early.append(post)  # after a restart: it may answer what is about to be asked again
+            else:
+                self._other(message)
             return None
         try:
             if message.protocol != self._protocol or dict(message.turn) != {**task.turn, "stage": task.stage}:
@@ -255,25 +260,32 @@ class Nats(Engine):
             found = await self._link.next(REPLIES, QUEUE, 2.0)
             if found is None:
                 continue
-            place = int(found.reply.split(".")[5])  # $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>....
-            slot = found.subject.rpartition(".")[2]
-            site, member = next(((name, one) for name, one in self._members().items() if one.slot == slot), ("", None))
             try:
-                if member is None:
-                    raise VerificationError("A message came from a place without a site.", "")
-                message = Message.read(found.data, member.identity, KINDS, self._subjects.study, site, COORDINATOR)
-            except VerificationError as error:
-                self._warn(f"A message from {site or slot} was thrown away: {error.message}")
-                continue
-            if message.kind == "upload" and message.body is not None:
-                self._incoming.expect(slot, message.body)
-            elif message.kind != "upload":
-                self._inbox.put(Post(message, place))
+                self._sort(found)
+            except Exception as error:  # an edge: whatever one message does, the next one is read
+                self._warn(f"A message could not be read ({type(error).__name__}).")
+            await self._link.acknowledge(found)
 
-    async def _used(self, site: str) -> None:
-        """Let go of an upload; in the thread that writes it."""
-        if (member := self._members().get(site)) is not None:
-            self._incoming.forget(member.slot)
+    def _sort(self, found: Msg) -> None:
+        """Check who sent a message, and put it where it is waited for."""
+        place = int(found.reply.split(".")[-4])  # $JS.ACK.....<stream sequence>.<consumer sequence>.<time>.<pending>
+        slot = found.subject.rpartition(".")[2]
+        site, member = next(((name, one) for name, one in self._members().items() if one.slot == slot), ("", None))
+        try:
+            if member is None:
+                raise VerificationError("A message came from a place without a site.", "")
+            message = Message.read(found.data, member.identity, KINDS, self._subjects.study, site, COORDINATOR)
+        except VerificationError as error:
+            self._warn(f"A message from {site or slot} was thrown away: {error.message}")
+            return
+        if message.kind == "upload" and message.body is not None:
+            self._incoming.expect(slot, message.body)
+        elif message.kind != "upload":
+            self._inbox.put(Post(message, place))
+
+    async def _hand_over(self, slot: str, body: Body) -> tuple[Path, set[int]]:
+        """Take an upload over from the thread that writes it, in that thread."""
+        return self._incoming.hand_over(slot, body)
 
     async def _passing(self, subject: str, part: bytes) -> None:
         """Take in a part that a site puts up, on its way to the hub's disk."""

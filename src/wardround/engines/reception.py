@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from wardround.coordinator.enrolment import Enrolment
+from wardround.engines.hubkeys import is_public
 from wardround.engines.messages import COORDINATOR, Message
 from wardround.engines.parts import Body
 from wardround.engines.presence import Presence
@@ -62,7 +63,7 @@ class Reception:
             message, identity = _self_signed(data)
             content = message.content
             number, key = str(content["invite"]), str(content["hub_key"])
-            if message.study != self.study or content["slot"] != slot or not key.startswith("U") or len(key) != 56:
+            if message.study != self.study or content["slot"] != slot or not is_public(key):
                 raise VerificationError("This request to join is for another study or place.", "Use the invite as it is.")
             with self.enrolment.change():
                 new = self.enrolment.admit(number, message.sender, slot, identity, key, time.time())

@@ -73,7 +73,7 @@ def check(public: Ed25519PublicKey, kind: str, payload: bytes, signature: str) -
     """
     try:
         raw = bytes.fromhex(signature)
-    except ValueError:
+    except (ValueError, TypeError):
         raw = b""
     if raw.hex() != signature:
         raise VerificationError("A signature is not written as lower-case hex digits.", _REMEDY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 from wardround.site.accept import Work, accept
 from wardround.site.approval import refused
@@ -58,12 +59,16 @@ class Desk:
         self._db.commit()
         return refusal
 
+    def files(self) -> set[Path]:
+        """Return the files in which answers lie that may have to be sent again."""
+        return self._site.state.files()
+
     def waits(self, task: Task) -> bool:
         """Say whether a person must look at this task's answer."""
         return any(held.task == task.digest and held.decision == "waiting" for held in self._journal.held())
 
     def _settled(self, task: Task) -> Update | Refusal | None:
-        if task.stage == "answer" and refused(self._journal) is not None:
+        if task.stage != "close" and refused(self._journal) is not None:
             return self._site.refuse(task, "accept", "the hospital has refused the protocol, or left", "Talk to the hospital.")
         held = next((one for one in self._journal.held() if one.task == task.digest), None)
         if held is not None and held.decision == "waiting":

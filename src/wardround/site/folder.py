@@ -144,7 +144,7 @@ class SiteFolder:
     @property
     def room(self) -> Path:
         """Return where parameters and answers lie that are too large for memory, while they are needed."""
-        return self.path / "room"
+        return self.path.resolve() / "room"
 
     @property
     def snapshot(self) -> Path:

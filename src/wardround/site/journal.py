@@ -61,6 +61,7 @@ class Journal:
         if row is None:
             return None
         self._db.execute("UPDATE site_tasks SET state = 'passed' WHERE state = 'waiting' AND number < ?", (row[0],))
+        self._db.execute("DELETE FROM site_held WHERE task IN (SELECT task FROM site_tasks WHERE state = 'passed')")
         return row[1], bytes(row[2])
 
     def settle(self, task: str) -> None:

@@ -40,7 +40,7 @@ class Policy:
             raise PolicyRefused("this site has not approved this protocol", "Review and approve the protocol first, or leave the study.")
         if protocol.parties.expires is not None and now.date() > protocol.parties.expires:
             raise PolicyRefused("the study has expired", "Ask the coordinating centre for an amended protocol and approve it.")
-        counts = [term.name for term in layout if term.kind == "count" and term.shape and not term.noise]
+        counts = [term.name for term in layout if term.kind == "count" and term.shape]
         if counts and not self.simulation and not protocol.privacy.counts:
             raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", _COUNTS)
 

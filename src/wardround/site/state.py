@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.files import from_column
@@ -58,6 +59,11 @@ class SiteState:
             return None
         update = Update(row[4], self._key[1], from_column(row[5]), {}, Receipt(**json.loads(row[2])), row[3])
         return Answered(row[0], row[1], update, row[6])
+
+    def files(self) -> set[Path]:
+        """Return the files in which answers lie that may have to be sent again."""
+        rows = self._db.execute(f"SELECT body FROM site_answered WHERE {_MINE} AND typeof(body) = 'text'", self._key)
+        return {Path(row[0]) for row in rows}
 
     def answer(self, task: Task, update: Update, proposal: bytes | None) -> None:
         """Note an answer, and what it proposes to keep, in place of the phase's last one."""

@@ -33,6 +33,9 @@ Specs = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 """By name: type and shape of an array."""
 
 
+_KINDS = {code: kind for kind, code in _NAMES.items()}
+
+
 class Lazy(Mapping[str, np.ndarray]):
     """Be named arrays that are made or read each when it is asked for, so that they need not be in memory together.
 
@@ -80,7 +83,7 @@ class Stored(Lazy):
             with safe_open(path, framework="numpy") as file:
                 self.metadata: dict[str, str] = file.metadata() or {}
                 slices = {name: file.get_slice(name) for name in list(file.keys())}
-                specs = {name: (_type(one.get_dtype()), tuple(one.get_shape())) for name, one in slices.items()}
+                specs = {name: (np.dtype(_KINDS[one.get_dtype()]), tuple(one.get_shape())) for name, one in slices.items()}
         except (SafetensorError, OSError, KeyError) as error:
             raise VerificationError("This is not a safetensors file.", "Fetch it again from whoever sent it.") from error
         super().__init__(specs, self._read)
@@ -197,7 +200,3 @@ def under(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
 def put_under(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
     """Return the arrays with `prefix/` before each name: the inverse of `under`."""
     return {f"{prefix}/{name}": value for name, value in arrays.items()}
-
-
-def _type(name: str) -> np.dtype[Any]:
-    return np.dtype(next(kind for kind, code in _NAMES.items() if code == name))
