@@ -32,7 +32,6 @@ def main(folder: Path, numbers: int, rounds: int, pause: float = 0.0) -> None:
             time.sleep(pause)
         if isinstance(event, events.Refused):
             refused.append(f"{event.site}: {event.reason}")
-            print(event, file=sys.stderr)
 
     made = Folder(folder)
     serving = Serving(made, 0, watch)

@@ -79,6 +79,17 @@ def types(folder: Path) -> list[str]:
     return [entry["t"] for entry in hospital.entries(SiteFolder(folder))]
 
 
+def test_a_check_before_approving_shows_what_would_leave_and_changes_nothing(wardround: Terminal, site: Path) -> None:
+    before = files(site)
+    said = wardround("site", "check", site)
+    assert said.code == 0, said.err
+    assert "What leaves each hospital" in said.out and "can take part" in said.out
+    assert files(site) == before
+    (site / "policy.toml").write_text(ALLOWED.replace('may_leave = ["sums"', 'may_leave = ["record"'))
+    said = wardround("site", "check", site)
+    assert said.code == 1 and "Rule may_leave forbids it" in said.out
+
+
 def test_joining_makes_keys_and_both_files_for_people(wardround: Terminal, served: Centre, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     said = wardround("site", "join", served.invite(tmp_path / "invite", site="fresh"), "--dir", folder)

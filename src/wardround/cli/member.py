@@ -188,6 +188,21 @@ def _sentence(entry: dict[str, Any]) -> str:
     return f"{entry['ts']}  {text}"
 
 
+def what_would_leave(folder: Path, quiet: bool = False) -> list[str]:
+    """Print what would leave a hospital that has joined; return which of its rules forbid the study."""
+    from wardround.site.folder import SiteFolder
+    from wardround.study.protocol.summary import as_text, summary
+
+    made = SiteFolder(folder)
+    broken = _broken(made)
+    if not quiet:
+        part = next(one for one in summary(made.protocol) if one.title == "What leaves each hospital")
+        say.line(as_text([part], say.width()))
+        for one in broken:
+            say.line(one)
+    return broken
+
+
 def _broken(folder: SiteFolder) -> list[str]:
     """Return which of the hospital's rules forbid the study, one sentence each."""
     from wardround.study.errors import ProtocolError, StoreError

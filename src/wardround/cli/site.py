@@ -13,7 +13,7 @@ from wardround.cli.study import write_new
 
 if TYPE_CHECKING:
     from wardround.data.report import CheckReport
-    from wardround.study.protocol import Contract, Field
+    from wardround.study.protocol import Contract, Field, Protocol
 
 app = typer.Typer(
     help="Take part in a study as a hospital: describe data, join, approve, run.", no_args_is_help=True, rich_markup_mode=None
@@ -36,31 +36,42 @@ def new(
 
 @app.command()
 def check(
-    site: Annotated[Path, typer.Argument(help="The site file.")],
-    study: Annotated[Path, typer.Option("--study", help="The study file.")],
+    site: Annotated[Path, typer.Argument(help="The site file, or the folder of a hospital that has joined.")] = Path("."),
+    study: Annotated[Path | None, typer.Option("--study", help="The study file; not needed in a folder that has joined.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check a hospital's data against a study's contract: counts of what does not fit, never a value; counts under 10 are not shown.
 
-    Exits with 0 when the hospital can take part, with 1 when it cannot yet. Nothing is written and nothing leaves.
+    In a folder that has joined, also say what would leave, and which of the hospital's rules forbid it. Exits with 0 when the hospital can
+    take part, with 1 when it cannot yet. Nothing is written and nothing leaves.
     """
     from wardround.data.load import inspect
     from wardround.data.site_file import load_site
-    from wardround.simulation import load_study
     from wardround.study.errors import DataError
     from wardround.study.findings import FileRefused
 
-    protocol = load_study(study).protocol
+    protocol, file = _asked(site, study)
     try:
-        report = inspect(load_site(site), protocol).report
+        report = inspect(load_site(file), protocol).report
     except FileRefused as refused:
         say.findings(refused, json)
         raise typer.Exit(say.NO) from None
     except DataError as error:
         say.complain(error, json)
         raise typer.Exit(say.NO) from None
+    broken = member.what_would_leave(site, quiet=json) if study is None else []
     _print_report(report, json)
-    raise typer.Exit(say.NO if report.errors else say.OK)
+    raise typer.Exit(say.NO if report.errors or broken else say.OK)
+
+
+def _asked(site: Path, study: Path | None) -> tuple[Protocol, Path]:
+    """Return the plan and the site file: those of a folder that has joined, or as they were named."""
+    from wardround.simulation import load_study
+    from wardround.site.folder import SiteFolder
+
+    if study is not None:
+        return load_study(study).protocol, site
+    return SiteFolder(site).protocol, site / "site.toml"
 
 
 def site_name(text: str) -> str:
