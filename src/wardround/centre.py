@@ -158,7 +158,7 @@ def cut_off(folder: Folder, site: str, state: str) -> Enrolled:
     Raises:
         StoreError: this is no coordinator's folder, or no such site has joined.
     """
-    folder.settings  # noqa: B018  refuses a folder that is not a coordinator's
+    folder.insist()
     enrolment = Enrolment(folder.path / ENROLMENT)
     try:
         with enrolment.change():

@@ -18,6 +18,7 @@ from wardround.record.entries import band, decode
 from wardround.study.arrays import Arrays, under
 from wardround.study.dataset import ROLES, Dataset
 from wardround.study.errors import WardroundError
+from wardround.study.plugins import find, names
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -89,7 +90,7 @@ def federated_outcome(
     sites = {site: {"patients": entry.get("patients"), "source": entry.get("source")} for site, entry in sorted(brought.items())}
     own = {
         "simulation": False,
-        "synthetic": any(one["source"] == "synthetic" for one in sites.values()),
+        "synthetic": any(one["source"] in names("source") and find("source", str(one["source"])).synthetic for one in sites.values()),
         "warnings": _warnings(protocol, totals.get("federated", {})),
         "sites": sites,
         **_judged_in_all(protocol, totals),

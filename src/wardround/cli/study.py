@@ -83,7 +83,7 @@ def stop(
     """Stop a study that is served: the round that runs is closed, and the next one waits."""
     from wardround.coordinator.folder import Folder
 
-    Folder(folder).settings  # noqa: B018  refuses a folder that is not a coordinator's
+    Folder(folder).insist()
     Folder(folder).stopped.write_text(reason + "\n", encoding="utf-8")
     say.line(f"Stopped after the round that runs now. To go on: wardround study resume {folder}")
 
@@ -93,7 +93,7 @@ def resume(folder: Annotated[Path, typer.Argument(help="The coordinator's folder
     """Let a stopped study go on."""
     from wardround.coordinator.folder import Folder
 
-    Folder(folder).settings  # noqa: B018  refuses a folder that is not a coordinator's
+    Folder(folder).insist()
     Folder(folder).stopped.unlink(missing_ok=True)
     say.line("The study goes on.")
 

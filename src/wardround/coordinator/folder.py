@@ -110,6 +110,14 @@ class Folder:
             key = ".".join(str(part) for part in first["loc"])
             raise ProtocolError(f"{place}: {key}: {first['msg']}.", "Mend this line.") from error
 
+    def insist(self) -> None:
+        """Refuse a folder that is not a coordinator's; its settings say best what is wrong with it.
+
+        Raises:
+            StoreError: this is no coordinator's folder.
+        """
+        _ = self.settings
+
     @cached_property
     def protocol(self) -> Protocol:
         """Return the plan.
@@ -119,7 +127,7 @@ class Folder:
         """
         import json
 
-        self.settings  # noqa: B018  says best what is wrong with another folder
+        self.insist()
         with sentences():
             return Protocol.model_validate(json.loads((self.path / PROTOCOL).read_bytes()))
 
