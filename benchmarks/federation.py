@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.parts.deployment import echo
 from benchmarks.parts.many import twenty
-from benchmarks.rivals import flower, nvflare, venvs
+from benchmarks.rivals import flower, nvflare, timing, venvs
+from benchmarks.rivals.rival import Rival
 
 TINY = "round without training, 3 sites, tiny model, median"
 TEN = "10 sites x 28 MB, one round"
@@ -42,14 +43,13 @@ def run(data: Path, quick: bool) -> tuple[Figures, str]:
     text = ["one round without training; median (first) in seconds, peak memory of the coordinating side in MB", ""]
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
-        pythons = {} if quick else {name: venvs.prepare(name, work / "rivals") for name in ("flower", "nvflare")}
+        pythons = {} if quick else {name: venvs.prepare(name, work / "rivals") for name in RIVALS}
         for what, (sites, megabytes, rounds) in CASES.items():
             ours = timed(work / "ours", sites, megabytes, 3 if quick else rounds)
             rows = {"wardround": ours}
             for name, (python, versions) in pythons.items():
-                rival = {"flower": flower, "nvflare": nvflare}[name]
-                rows[f"{name} {versions[VERSION[name]]}"] = rival.rounds(
-                    python, sites, megabytes, min(rounds, 10), work / "runs" / f"{name}-{sites}-{megabytes:g}", LIMIT
+                rows[f"{name} {versions[VERSION[name]]}"] = timing.timed(
+                    RIVALS[name], python, sites, megabytes, min(rounds, 10), work / "runs" / f"{name}-{sites}-{megabytes:g}", LIMIT
                 )
             figures += judged(what, megabytes, rows)
             text += [what, *(f"  {row(name, one)}" for name, one in rows.items()), ""]
@@ -59,6 +59,7 @@ def run(data: Path, quick: bool) -> tuple[Figures, str]:
     return figures, "\n".join(text)
 
 
+RIVALS: dict[str, Rival] = {"flower": flower, "nvflare": nvflare}
 VERSION = {"flower": "flwr", "nvflare": "nvflare"}
 
 

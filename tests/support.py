@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wardround.combining.plain import Plain
 from wardround.coordinator import events
 from wardround.coordinator.book import Book
+from wardround.coordinator.followed import book_of
 from wardround.coordinator.rounds import Step, run_study
 from wardround.coordinator.store import Store
 from wardround.data.snapshot import write_snapshot
@@ -20,10 +20,12 @@ from wardround.engines.inprocess import InProcess, Place
 from wardround.learning.network import initial_parameters
 from wardround.record.log import Log
 from wardround.record.note import Signer
+from wardround.site.following import Following
 from wardround.site.gate import Site
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
+from wardround.site.states import States
 from wardround.study.arrays import arrays_digest
 from wardround.study.dataset import Dataset
 from wardround.study.interfaces import Combiner, Engine
@@ -112,6 +114,7 @@ def small(
     kind: type[InProcess] = InProcess,
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     combiner: Combiner | None = None,
+    following: bool = False,
 ) -> Small:
     """Return a small study in a folder; the same folder again goes on where the last one stopped."""
     agreed = agreed or protocol()
@@ -123,20 +126,24 @@ def small(
     places = {}
     for name, dataset in sorted(data.items()):
         keys = SiteKeys(Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b".")), Stream.public(7).child(name))
+        state = SiteState(store.connection, agreed.digest, name, "snapshot")
         own = Signer(f"{name}.test/small", keys.signing)
         site = Site(
             name,
             agreed,
             keys,
             Policy(frozenset({agreed.digest}), simulation=True),
-            SiteState(store.connection, agreed.digest, name, "snapshot"),
+            state,
             Log(store.connection, own.name, own, agreed.study),
             key.public_key(),
             len(dataset.rows("train")),
+            following=Following(agreed, state.sessions, States(folder / f"{name}-following")) if following else None,
         )
         place = write_snapshot(dataset, agreed.contract, "table", folder / "snapshots" / name)[1] if workers else folder
         places[name] = Place(site, dataset, place)
     seen: list[events.Event] = []
-    book = Book(agreed, store, log, key, {name: place.site.keys.public for name, place in places.items()}, seen.append)
+    identities = {name: place.site.keys.public for name, place in places.items()}
+    book = book_of(agreed, initial_parameters(agreed), store, log, key, identities, seen.append)
     engine = wrap(kind(agreed, places, workers))
-    return Small(agreed, store, book, places, engine, seen, combiner or Plain(), tuple(sorted(places)))
+    combiner = combiner or agreed.combiner
+    return Small(agreed, store, book, places, engine, seen, combiner, tuple(sorted(places)))

@@ -10,8 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.parts.echo import Echo, peak_memory
-from wardround.combining.plain import Plain
+from benchmarks.parts.echo import peak_memory, stand_in
 from wardround.coordinator import events
 from wardround.coordinator.folder import Folder
 from wardround.coordinator.rounds import Step, run_study
@@ -39,8 +38,9 @@ def main(folder: Path, numbers: int, rounds: int, pause: float = 0.0) -> None:
         serving.gather_approvals()
         before = peak_memory()
         began = time.perf_counter()
-        algorithm = Echo("train", made.protocol, numbers=numbers, rounds=rounds)
-        run_study(made.protocol, [Step(algorithm, Plain())], serving.engine, serving.book(), made.initial)
+        combiner = made.protocol.combiner
+        step = Step(stand_in(made.protocol, numbers, rounds), combiner)
+        run_study(made.protocol, [step], serving.engine, serving.book(), made.initial)
         whole = time.perf_counter() - began
         peak = peak_memory()
         serving.engine.end({}, "The benchmark has ended.")

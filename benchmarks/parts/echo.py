@@ -16,9 +16,10 @@ from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.interfaces import Algorithm
+from wardround.study.layout import Term
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Answer, Ask, Done, State, Term, Total
+from wardround.study.task import Answer, Ask, Done, State, Total
 
 TENSOR = 1_000_000
 """Numbers in one tensor, as in a layer of a large network."""
@@ -33,16 +34,18 @@ class Echo(Algorithm):
     Attributes:
         numbers: float32 parameters of the model.
         rounds: to be run.
+        tensor: the most numbers in one tensor.
     """
 
     Options: ClassVar[type] = FedAvgOptions
     options: Any = field(default_factory=FedAvgOptions)
     numbers: int = 8
     rounds: int = 3
+    tensor: int = TENSOR
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
         """Return parameters of noise, so that nothing can be saved by their being alike."""
-        sizes = [min(TENSOR, self.numbers - at) for at in range(0, self.numbers, TENSOR)]
+        sizes = [min(self.tensor, self.numbers - at) for at in range(0, self.numbers, self.tensor)]
         noise = np.random.default_rng(7)
         return State(self.phase, 0, {f"params/{n:04d}": noise.random(size, dtype=np.float32) for n, size in enumerate(sizes)})
 
@@ -62,6 +65,13 @@ class Echo(Algorithm):
         if state.round + 1 < self.rounds:
             return State(self.phase, state.round + 1, new)
         return Done(self.phase, self.rounds, {"last": new["params/0000"][:1]})
+
+
+def stand_in(protocol: Protocol, numbers: int = 8, rounds: int = 3, tensor: int = TENSOR) -> Echo:
+    """Return the echo, and make it the only phase of a protocol in this process: where sites repeat the rounds, they repeat this one."""
+    algorithm = Echo("train", protocol, numbers=numbers, rounds=rounds, tensor=tensor)
+    vars(protocol).update(algorithms=(algorithm,), by_phase={"train": algorithm})
+    return algorithm
 
 
 def peak_memory() -> float:

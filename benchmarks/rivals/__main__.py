@@ -13,8 +13,10 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks.rivals import flower, nvflare, venvs
+from benchmarks.rivals import faults, flower, nvflare, timing, venvs
+from benchmarks.rivals.rival import Rival
 
+RIVALS: dict[str, Rival] = {"flower": flower, "nvflare": nvflare}
 CASES = {"tiny": (3, 0.03, 10), "ten": (10, 28, 5), "large": (3, 500, 3)}
 """Sites, megabytes and rounds of each case that is timed."""
 
@@ -32,9 +34,9 @@ def main() -> int:
     python, versions = venvs.prepare(chosen.rival, chosen.work.resolve())
     folder = chosen.work.resolve() / "runs" / f"{chosen.rival}-{chosen.case}"
     shutil.rmtree(folder, ignore_errors=True)
-    rival = {"flower": flower, "nvflare": nvflare}[chosen.rival]
-    timed = CASES.get(chosen.case)
-    found = rival.rounds(python, *timed, folder, chosen.limit) if timed else rival.faults(python, folder)
+    rival = RIVALS[chosen.rival]
+    case = CASES.get(chosen.case)
+    found = timing.timed(rival, python, *case, folder, chosen.limit) if case else faults.observed(rival, python, folder)
     if not chosen.keep:
         shutil.rmtree(folder, ignore_errors=True)
     today = datetime.date.today().isoformat()

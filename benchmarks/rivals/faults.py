@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.rivals.processes import Deployment, RivalFailed
+from benchmarks.rivals.rival import Federation, Rival
 from benchmarks.rivals.timing import written
 
 SITES, LEAST, MEGABYTES, ROUNDS, PAUSE = 3, 2, 0.03, 3, 15
@@ -22,40 +22,21 @@ DOWN = 5
 """Seconds that a killed coordinator is away."""
 LONGEST = 240
 """Seconds after the fault in which the run has to end."""
+LIMIT = 900
+"""Seconds after which a deployment is given up."""
 APART = "coordinator killed but not its app"
 WHATS = ("site killed", "site frozen", "coordinator killed", APART)
 """The coordinator is killed twice: with all its processes, as when its machine fails, and only the one that sites connect to."""
 
 
-class Federation(Protocol):
-    """What a rival's federation can do here."""
-
-    run: Deployment
-    front: str
-    """A word in the command of the process that sites connect to, and in no other."""
-
-    def submit_slow(self) -> None:
-        """Start a run with `ROUNDS` rounds in which every site takes `PAUSE` seconds."""
-
-    def restart(self) -> None:
-        """Start the coordinating side again."""
-
-    def lost(self, site: str) -> bool:
-        """Return whether a log or a status tells that a site is gone."""
-
-    def status(self) -> str:
-        """Return the state of the run in the rival's words."""
-
-
-def observe(what: str, make: Callable[[], Federation]) -> dict[str, Any]:
-    """Run a federation, inflict a fault in its second round, and return what followed.
+def observe(what: str, run: Deployment, federation: Federation) -> dict[str, Any]:
+    """Inflict a fault in a federation's second round, and return what followed.
 
     Args:
         what: one of `WHATS`.
-        make: starts the federation.
+        run: holds the federation's processes.
+        federation: has just been started.
     """
-    federation = make()
-    run = federation.run
     federation.submit_slow()
     run.wait("first round", lambda: len(written(run.folder)) == 1)
     time.sleep(PAUSE / 2)
@@ -84,19 +65,19 @@ def observe(what: str, make: Callable[[], Federation]) -> dict[str, Any]:
     return {"what": what, "how": "run", "named_s": named, **ended, "round_finished": len(done) > 1, "rounds": rounds}
 
 
-def observed(folder: Path, start: Callable[[str, Path], tuple[Deployment, Callable[[], Federation]]]) -> list[dict[str, Any]]:
-    """Return what followed each fault, each in a deployment of its own.
+def observed(rival: Rival, python: Path, folder: Path) -> list[dict[str, Any]]:
+    """Return what a rival does about each fault, each in a deployment of its own.
 
     Args:
+        rival: which one.
+        python: of an environment with it.
         folder: new folder for all.
-        start: takes what will happen and a new folder; returns a deployment and what starts its federation.
     """
     found = []
     for what in WHATS:
-        run, make = start(what, folder / what.replace(" ", "-"))
         try:
-            with run:
-                found.append(observe(what, make))
+            with Deployment(folder / what.replace(" ", "-"), python, LIMIT, rival.SETTINGS) as run:
+                found.append(observe(what, run, rival.to_be_tried(run, what == APART)))
         except RivalFailed as error:
             found.append({"what": what, "how": "run", "value": None, "why": str(error)})
     return found

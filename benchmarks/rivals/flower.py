@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.rivals import faults as fault
-from benchmarks.rivals.processes import Deployment, free_port
-from benchmarks.rivals.timing import timed
+from benchmarks.rivals.processes import Deployment
+from tests.engines.federated import free_port
 
 APP = Path(__file__).parent / "apps" / "flower"
 SETTINGS = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
@@ -116,32 +114,11 @@ class Federation:
         return str(found["runs"][0]["status"])
 
 
-def rounds(python: Path, sites: int, megabytes: float, rounds: int, folder: Path, limit: float = 900) -> dict[str, Any]:
-    """Time rounds without training.
-
-    Args:
-        python: of an environment with Flower.
-        sites: how many take part.
-        megabytes: size of the model, as ten float32 arrays.
-        rounds: how many, one after the other.
-        folder: new folder for its files.
-        limit: seconds after which all is ended.
-
-    Returns:
-        What `timing.timed` returns.
-    """
-
-    def begin(run: Deployment) -> subprocess.Popen[bytes]:
-        return Federation(run, sites).submit(sites=sites, least=sites, megabytes=float(megabytes), rounds=rounds)
-
-    return timed(Deployment(folder, python, limit, SETTINGS), begin, sites, rounds)
+def begin(run: Deployment, sites: int, megabytes: float, rounds: int) -> subprocess.Popen[bytes]:
+    """Start a federation and rounds without training."""
+    return Federation(run, sites).submit(sites=sites, least=sites, megabytes=float(megabytes), rounds=rounds)
 
 
-def faults(python: Path, folder: Path) -> list[dict[str, Any]]:
-    """Return what Flower does about a killed site, a frozen site, and a killed coordinator, with its state in SQLite."""
-
-    def start(what: str, folder: Path) -> tuple[Deployment, Callable[[], Federation]]:
-        run = Deployment(folder, python, 900, SETTINGS)
-        return run, lambda: Federation(run, fault.SITES, "--database", str(folder / "state.db"), apart=what == fault.APART)
-
-    return fault.observed(folder, start)
+def to_be_tried(run: Deployment, apart: bool) -> Federation:
+    """Start a federation for faults, its state in SQLite."""
+    return Federation(run, fault.SITES, "--database", str(run.folder / "state.db"), apart=apart)

@@ -12,13 +12,12 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals import faults as fault
-from benchmarks.rivals.processes import Deployment, free_port
-from benchmarks.rivals.timing import timed
+from benchmarks.rivals.processes import Deployment
+from tests.engines.federated import free_port
 
 APP = Path(__file__).parent / "apps" / "nvflare"
 SETTINGS = {"PYTHONWARNINGS": "ignore"}
@@ -128,34 +127,13 @@ class Federation:
         return str(self.ask("job", "meta", self.job)["data"]["status"])
 
 
-def rounds(python: Path, sites: int, megabytes: float, rounds: int, folder: Path, limit: float = 900) -> dict[str, Any]:
-    """Time rounds without training.
-
-    Args:
-        python: of an environment with NVFLARE.
-        sites: how many take part.
-        megabytes: size of the model, as ten float32 arrays.
-        rounds: how many, one after the other.
-        folder: new folder for its files.
-        limit: seconds after which all is ended.
-
-    Returns:
-        What `timing.timed` returns.
-    """
-
-    def begin(run: Deployment) -> subprocess.Popen[bytes]:
-        federation = Federation(run, sites, lease=60)
-        job = federation.submit(sites, sites, megabytes, rounds)
-        return run.start("console", federation.console("job", "wait", job, "--timeout", "0", "--interval", "2"))
-
-    return timed(Deployment(folder, python, limit, SETTINGS), begin, sites, rounds)
+def begin(run: Deployment, sites: int, megabytes: float, rounds: int) -> subprocess.Popen[bytes]:
+    """Start a federation and rounds without training."""
+    federation = Federation(run, sites, lease=60)
+    job = federation.submit(sites, sites, megabytes, rounds)
+    return run.start("console", federation.console("job", "wait", job, "--timeout", "0", "--interval", "2"))
 
 
-def faults(python: Path, folder: Path) -> list[dict[str, Any]]:
-    """Return what NVFLARE does about a killed site, a frozen site, and a killed coordinator."""
-
-    def start(_: str, folder: Path) -> tuple[Deployment, Callable[[], Federation]]:
-        run = Deployment(folder, python, 900, SETTINGS)
-        return run, lambda: Federation(run, fault.SITES, lease=6)
-
-    return fault.observed(folder, start)
+def to_be_tried(run: Deployment, apart: bool) -> Federation:
+    """Start a federation for faults; its job always runs apart."""
+    return Federation(run, fault.SITES, lease=6)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -138,10 +137,3 @@ class Deployment:
                 peak = int(status.get("VmHWM", "0 kB").split()[0]) / 1024
                 if peak > SMALL:
                     self.peaks[role, process] = (name, round(peak, 1))
-
-
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals.processes import Deployment, RivalFailed
+from benchmarks.rivals.rival import Rival
 
 
 def written(folder: Path) -> list[dict[str, Any]]:
@@ -18,22 +17,26 @@ def written(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def timed(deployment: Deployment, begin: Callable[[Deployment], subprocess.Popen[bytes]], sites: int, rounds: int) -> dict[str, Any]:
-    """Run rounds to their end and return the figures.
+def timed(rival: Rival, python: Path, sites: int, megabytes: float, rounds: int, folder: Path, limit: float = 900) -> dict[str, Any]:
+    """Run rounds without training to their end and return the figures.
 
     Args:
-        deployment: where all runs and what ends it.
-        begin: starts the federation and the rounds; the process that it returns ends with them.
-        sites: how many have to answer in each round.
+        rival: which one.
+        python: of an environment with it.
+        sites: how many take part and have to answer in each round.
+        megabytes: size of the model.
         rounds: how many there have to be.
+        folder: new folder for its files.
+        limit: seconds after which all is ended.
 
     Returns:
         Seconds of the rounds and peak memory of the coordinating processes; or `{"value": None, "why": ...}` if there was no end within the
         limit, a round or an answer is missing, or the mean was wrong.
     """
+    deployment = Deployment(folder, python, limit, rival.SETTINGS)
     try:
         with deployment as run:
-            console = begin(run)
+            console = rival.begin(run, sites, megabytes, rounds)
             run.wait("end of the rounds", lambda: console.poll() is not None)
             done = written(run.folder)
             if len(done) != rounds or not all(one["right"] and one["answered"] == sites for one in done):

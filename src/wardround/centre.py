@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wardround.coordinator import certificates
-from wardround.coordinator.enrolment import Enrolled, Enrolment
+from wardround.coordinator.enrolment import Enrolment
 from wardround.coordinator.folder import INITIAL, PROTOCOL, SETTINGS, Folder, Settings, everywhere, settings_text, write_secret
 from wardround.coordinator.store import sentences
-from wardround.engines import hub, hubkeys
+from wardround.engines import hub, hubkeys, hubreload
+from wardround.engines.connection import listens
 from wardround.engines.subjects import Subjects, slot_name
 from wardround.record.entries import SITE
 from wardround.record.envelope import INVITE, seal
 from wardround.study.arrays import arrays_digest, to_bytes
 from wardround.study.canonical import canonical
-from wardround.study.errors import ProtocolError, StoreError, Unreachable
+from wardround.study.errors import MissingExtra, ProtocolError, StoreError, Unreachable, WardroundError
 from wardround.study.protocol import Protocol
 
 ENROLMENT = "enrolment.sqlite"
@@ -73,7 +76,7 @@ def init(path: Path, protocol: Protocol, name: str, address: str, port: int, nam
     enrolment = Enrolment(path / ENROLMENT)
     try:
         enrolment.add_slots([slot_name(number) for number in range(1, slots + 1)], [_nobodys_key() for _ in range(slots)])
-        hub.write_config(folder.hub, plan(folder, enrolment))
+        configure(folder, enrolment)
     finally:
         enrolment.close()
     return folder
@@ -104,15 +107,28 @@ def store_bytes(settings: Settings) -> int:
     return int(settings.max_store * 1e9)
 
 
-def apply(folder: Folder, enrolment: Enrolment) -> None:
-    """Have the hub follow the list of sites: write its configuration and tell the running server.
+def configure(folder: Folder, enrolment: Enrolment) -> bool:
+    """Write the hub's configuration as the list of sites has it now, and say whether that changed it; the NATS server here tries it first.
+
+    Raises:
+        StoreError: the server or the disk refuses.
+    """
+    server: Path | None = None
+    with suppress(MissingExtra):  # where the hub runs elsewhere, or is installed later
+        server = hub.binary(folder.settings.binary)
+    return hub.write_config(folder.hub, plan(folder, enrolment), server)
+
+
+def apply(folder: Folder, enrolment: Enrolment) -> tuple[str, ...]:
+    """Have the hub follow the list of sites: write its configuration and tell each running server; return their names.
 
     Raises:
         Unreachable: no hub runs; it follows when it starts.
+        StoreError: a server does not follow; names it.
     """
-    with enrolment.change():
-        hub.write_config(folder.hub, plan(folder, enrolment))
-        hub.reload(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("admin")))
+    with sentences(), hub.alone(folder.hub):
+        changed = configure(folder, enrolment)
+        return hubreload.reload(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("admin")), changed)
 
 
 def invite(folder: Folder, site: str, hours: float) -> bytes:
@@ -152,29 +168,62 @@ def invite(folder: Folder, site: str, hours: float) -> bytes:
     return json.dumps(seal(INVITE, canonical(content), folder.key), indent=1).encode() + b"\n"
 
 
-def cut_off(folder: Folder, site: str, state: str) -> Enrolled:
+@dataclass(frozen=True)
+class CutOff:
+    """Say what cutting a site off came to.
+
+    Attributes:
+        site: its name.
+        state: "revoked" or "left"; so it stands in the list from now on, whatever the hub does.
+        hub: "told"; "not running", so nobody is connected and it reads the list when it starts; "not told", so the line may still be up.
+        servers: names of the hub's servers that read the new list.
+        why: the hub was not told.
+        remedy: what to do about it.
+    """
+
+    site: str
+    state: str
+    hub: Literal["told", "not running", "not told"]
+    servers: tuple[str, ...] = ()
+    why: str = ""
+    remedy: str = ""
+
+
+def cut_off(folder: Folder, site: str, state: str) -> CutOff:
     """Cut a site off, at once; the study goes on without it.
 
     Raises:
-        StoreError: this is no coordinator's folder, or no such site has joined.
+        StoreError: this is no coordinator's folder, no such site has joined, or the list cannot be written.
     """
     folder.insist()
-    enrolment = Enrolment(folder.path / ENROLMENT)
-    try:
+    with closing(Enrolment(folder.path / ENROLMENT)) as enrolment:
         with enrolment.change():
-            known = enrolment.cut_off(site, state, _nobodys_key())
-        _tell(folder, enrolment)
-        return known
-    finally:
-        enrolment.close()
+            enrolment.cut_off(site, state, _nobodys_key())
+        try:
+            return CutOff(site, state, "told", apply(folder, enrolment))
+        except WardroundError as error:
+            return _untold(folder, site, state, error)
 
 
-def fingerprint(vkey: str) -> str:
-    """Return a key's fingerprint as people read it to each other: eight groups of four."""
-    import hashlib
+def _untold(folder: Folder, site: str, state: str, error: WardroundError) -> CutOff:
+    if isinstance(error, StoreError):
+        return CutOff(site, state, "not told", (), error.message, error.remedy)
+    if isinstance(error, Unreachable) and not folder.settings.url and not _listens(folder.settings.own_url):
+        return CutOff(site, state, "not running")
+    by_hand = (
+        f"On each of the hub's servers: run it on {folder.hub / 'nats.conf'}, or on a copy as of now; then: nats-server --signal reload"
+    )
+    return CutOff(
+        site, state, "not told", (), error.message, f"See that the hub runs, and give the same command again. Or by hand. {by_hand}"
+    )
 
-    text = hashlib.sha256(vkey.encode()).hexdigest()[:32]
-    return " ".join(re.findall("....", text))
+
+def _listens(url: str) -> bool:
+    try:
+        listens(url)
+    except Unreachable:
+        return False
+    return True
 
 
 def _tell(folder: Folder, enrolment: Enrolment) -> None:

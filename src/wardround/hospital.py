@@ -27,17 +27,18 @@ from wardround.engines.subjects import PARTS, Subjects
 from wardround.engines.workers import Job, Pool
 from wardround.record.envelope import INVITE
 from wardround.record.envelope import open as open_envelope
-from wardround.record.note import VerifierKey
-from wardround.site import approval
-from wardround.site.accept import Work
+from wardround.record.note import VerifierKey, fingerprint
+from wardround.site import approval, evidence
 from wardround.site.desk import Desk
 from wardround.site.folder import MEMBERSHIP, PROTOCOL, Brought, Membership, SiteFolder, write_bytes, write_text
+from wardround.site.gate import Work
 from wardround.site.journal import Journal
 from wardround.site.rules import FILE, rules_text
+from wardround.site.sessions import Sessions
 from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.canonical import digest
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError
-from wardround.study.files import blocks
+from wardround.study.files import Data, blocks
 from wardround.study.interfaces import Reply
 from wardround.study.task import Refusal
 
@@ -164,12 +165,13 @@ def _fetch_protocol(folder: SiteFolder, member: Membership, body: Body) -> None:
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            link = Connection(member.url, member.authority, hubkeys.seed(folder.hub_key), member.slot, stay=False)
+            Connection(member.url, member.authority, hubkeys.seed(folder.hub_key), member.slot, stay=False).close()
             break
-        except NotAdmitted:
+        except (NotAdmitted, Unreachable):  # it may drop the line while it learns of the key
             if time.monotonic() > until:
                 raise Unreachable("The hub does not know this site's key yet.", "Try the same command again in a minute.") from None
             time.sleep(0.1)
+    link = Connection(member.url, member.authority, hubkeys.seed(folder.hub_key), member.slot)
     try:
         data = b"".join(blocks(parts.get(link, PARTS, Subjects(member.study).parts, body, folder.room)))
     finally:
@@ -230,7 +232,8 @@ def approve(folder: SiteFolder, role: str) -> None:
 def refuse(folder: SiteFolder, reason: str) -> bool:
     """Refuse the protocol, and tell the coordinator; return whether it could be told."""
     with closing(folder.database()) as connection:
-        approval.refuse(Journal(connection), reason)
+        connection.execute("BEGIN IMMEDIATE")  # while the site runs, its gate writes into the same log
+        approval.refuse(Journal(connection), folder.log(connection), folder.membership.site, folder.membership.protocol, reason)
         connection.commit()
     return _told(folder, "decline", {"reason": reason})
 
@@ -238,7 +241,8 @@ def refuse(folder: SiteFolder, reason: str) -> bool:
 def leave(folder: SiteFolder) -> bool:
     """Leave the study: nothing is answered from now on; return whether the coordinator could be told."""
     with closing(folder.database()) as connection:
-        approval.refuse(Journal(connection), "this site has left the study")
+        connection.execute("BEGIN IMMEDIATE")
+        approval.leave(Journal(connection), folder.log(connection), folder.membership.site, folder.membership.protocol)
         connection.commit()
     return _told(folder, "leave", {})
 
@@ -251,12 +255,23 @@ def _told(folder: SiteFolder, kind: str, content: dict[str, Any]) -> bool:
     return True
 
 
-def decide(folder: SiteFolder, decision: str) -> int:
-    """Let held answers out ("release") or not ("refuse"); return how many."""
+def decide(folder: SiteFolder, decision: str, code: str) -> str:
+    """Let a held answer out ("release") or not ("refuse"); return of which phase and round it is.
+
+    Args:
+        folder: of the hospital.
+        decision: of a person.
+        code: that stood beside the answer when the person looked at it.
+
+    Raises:
+        StoreError: no answer waits under this code.
+    """
     with closing(folder.database()) as connection:
-        count = Journal(connection).decide(decision)
+        turn = Journal(connection).decide(decision, code)
         connection.commit()
-    return count
+    if turn is None:
+        raise StoreError(f"No answer waits under the code {code!r}.", "Look at what waits, with its code: wardround site status.")
+    return turn
 
 
 def entries(folder: SiteFolder) -> list[dict[str, Any]]:
@@ -266,11 +281,16 @@ def entries(folder: SiteFolder) -> list[dict[str, Any]]:
 
 
 def status(folder: SiteFolder) -> dict[str, Any]:
-    """Return how a site stands: `text`, counts by kind of entry in its log, and answers that wait for a person's look."""
+    """Return how a site stands: `text`, counts by kind of entry in its log, answers that wait for a person's look, what went wrong last.
+
+    Of a secure sum also the other sites it has met, with their fingerprints, and files with evidence of a step that was broken.
+    """
     with closing(folder.database()) as connection:
         journal = Journal(connection)
         counts = Counter(entry["t"] for entry in folder.log(connection).entries())
-        held = [{"task": one.task, "turn": one.turn, "terms": _terms(one.sums)} for one in journal.held() if one.decision == "waiting"]
+        held = [{"code": one.code, "turn": one.turn, "terms": _terms(one.sums)} for one in journal.held() if one.decision == "waiting"]
+        met = Sessions(connection, (folder.membership.protocol, folder.membership.site, "")).met()
+        notes = [{"time": int(when), "text": text} for when, text in journal.notes()[:5]]
         reason = approval.refused(journal)
         try:
             role = approval.approval(journal, folder.membership.protocol, folder.brought)["role"]
@@ -281,15 +301,17 @@ def status(folder: SiteFolder) -> dict[str, Any]:
             text = "the study has ended"
     member = folder.membership
     facts = {"site": member.site, "study": member.study, "protocol_digest": member.protocol, "text": text}
-    return {**facts, "running": _running(folder.path), "log": dict(sorted(counts.items())), "held": held}
+    others = [{"site": name, "fingerprint": fingerprint(key)} for name, key in met.items() if name != member.site]
+    secure = {"fingerprint": folder.fingerprint, "others": others, "evidence": [str(path) for path in evidence.kept(folder.path)]}
+    return {**facts, **secure, "running": _running(folder.path), "log": dict(sorted(counts.items())), "held": held, "failures": notes}
 
 
-def _terms(sums: bytes) -> list[dict[str, Any]]:
-    arrays = from_bytes(sums)
-    return [
-        {"name": name, "shape": list(one.shape), "low": float(one.min(initial=0)), "high": float(one.max(initial=0))}
-        for name, one in sorted(arrays.items())
-    ]
+def _terms(sums: Data) -> list[dict[str, Any]]:
+    arrays, found = from_bytes(sums), []
+    for name in sorted(arrays):
+        one = arrays[name]
+        found.append({"name": name, "shape": list(one.shape), "low": float(one.min(initial=0)), "high": float(one.max(initial=0))})
+    return found
 
 
 def _running(path: Path) -> bool:
@@ -332,7 +354,7 @@ def take_part(
     from wardround.data.snapshot import check_snapshot
 
     with held(folder.path), closing(folder.database()) as connection:
-        journal = Journal(connection)
+        journal = Journal(connection, folder.room)
         connection.commit()
         if (reason := approval.refused(journal)) is not None:
             raise PolicyRefused(f"This site refused the protocol ({reason}).", "To take part after all: wardround site approve.")

@@ -58,6 +58,7 @@ def outcome(
     """
     own = {
         "simulation": True,
+        "site_results": "open",
         "synthetic": any(one.synthetic for one in facts.values()),
         "warnings": _warnings(protocol, all_sites(sums["federated"].values()) if sums.get("federated") else {}),
         "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())},
@@ -74,15 +75,10 @@ def federated_outcome(
     refusals: list[dict[str, Any]],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Return the contents of `result.json` of a study among hospitals: what the coordinator knows, which is totals.
+    """Return the same of a study among hospitals, whose own figures stay with them: totals alone.
 
-    Args:
-        protocol: the signed plan.
-        brought: by site, the entry of its log that says which data it brought; empty where the site kept its log.
-        earlier: results of the phases.
-        history: one row a round.
-        refusals: who was not in a round, and why.
-        seconds: wall time by part.
+    `brought` holds by site the entry of its log that says which data it brought, empty where the site kept its log; all else is as for
+    `outcome`.
     """
     evaluation = protocol.giving("judgement")
     judged = {} if evaluation is None else earlier[evaluation].results
@@ -90,6 +86,7 @@ def federated_outcome(
     sites = {site: {"patients": entry.get("patients"), "source": entry.get("source")} for site, entry in sorted(brought.items())}
     own = {
         "simulation": False,
+        "site_results": "own",
         "synthetic": any(one["source"] in names("source") and find("source", str(one["source"])).synthetic for one in sites.values()),
         "warnings": _warnings(protocol, totals.get("federated", {})),
         "sites": sites,
@@ -134,7 +131,7 @@ def _result(
         **own,
         "history": [{**row, "kept": _kept(row, earlier)} for row in history],
         "refusals": refusals,
-        "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": False},
+        "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": protocol.hides},
         "chosen": _chosen(protocol, earlier),
         "unregistered": list(protocol.unregistered),
         "model": "model.safetensors" if released is not None else None,
@@ -196,7 +193,7 @@ def _minus(one: Arrays, other: Arrays) -> dict[str, np.ndarray]:
 
 
 def _judged_in_all(protocol: Protocol, totals: Mapping[str, Arrays]) -> dict[str, Any]:
-    """Return metrics over all sites, where single sites' results stay at the sites; paired where both models were tested on the same."""
+    """Return metrics over all sites alone; paired where both models were tested on the same patients."""
     values = {model: replicated(protocol, total) for model, total in totals.items()}
     same = len(values) == 2 and np.array_equal(totals["federated"]["patients"], totals["local"]["patients"])
     paired = {"local": _shown({}, _minus(values["federated"], values["local"]))} if same else {}

@@ -19,6 +19,7 @@ from wardround.coordinator import events
 from wardround.coordinator.book import Book
 from wardround.coordinator.enrolment import Enrolment
 from wardround.coordinator.folder import Folder
+from wardround.coordinator.followed import book_of
 from wardround.coordinator.rounds import Step, run_study
 from wardround.coordinator.store import Store
 from wardround.engines import hub, hubkeys, parts
@@ -41,11 +42,13 @@ from wardround.standing import Watcher
 from wardround.study.canonical import canonical
 from wardround.study.errors import QuorumNotMet, StoreError, Unreachable, VerificationError, WardroundError
 from wardround.study.files import Data, blocks
-from wardround.study.plugins import make
 
 STATE = "state.sqlite"
 MOST_RECORD = 64 * 2**20
 RECORDS_DUE = 30.0
+ASK_AGAIN, MOST_PAUSE = 60.0, 900.0
+"""Seconds after which sites that are there and refuse are asked again, at first and at most: a site may refuse for a night."""
+
 FAREWELL = 30.0
 """Seconds for which a study that has ended stays, so that its sites can take what it came to."""
 
@@ -77,7 +80,8 @@ class Serving:
         self.roster: tuple[str, ...] = ()
         self._log = self._open_log()
         self.approved = frozenset(entry["site"] for entry in self._log.entries() if entry["t"] == "approval_seen")
-        hub.write_config(folder.hub, centre.plan(folder, self._enrolment))
+        with hub.alone(folder.hub):
+            centre.configure(folder, self._enrolment)
         self.presence = Presence()
         self._watcher = Watcher(folder, self.presence, watch)
         self._keeper = Keeper(folder, self._note)
@@ -102,7 +106,6 @@ class Serving:
             self.presence,
             self._protocol.rounds.lost_seconds,
             folder.path / "room",
-            self._upload_bytes(),
             self._other,
             self._note,
         )
@@ -130,7 +133,8 @@ class Serving:
 
     def book(self) -> Book:
         """Return what keeps log and store in step."""
-        return Book(self._protocol, self.store, self._log, self._folder.key, self._identities(), self._watcher.happened)
+        keys = self._identities()
+        return book_of(self._protocol, self._folder.initial, self.store, self._log, self._folder.key, keys, self._watcher.happened)
 
     def wait_for_sites(self, seconds: float) -> None:
         """Stay until every site of the roster has taken what the study came to, or none of the others is heard any more."""
@@ -192,7 +196,7 @@ class Serving:
         )
         self._link.serve(self._subjects.join("*"), reception.join)
         self._link.serve(self._subjects.beat("*"), reception.beat)
-        self._watcher.start(lambda: self.approved - self._taken, self._words)
+        self._watcher.start(lambda: self.approved - self._taken, self._words, lambda: self._keeper.trouble)
 
     def _follow(self) -> None:
         """Have the hub follow the list of sites; runs in threads of its own."""
@@ -205,8 +209,9 @@ class Serving:
     def _other(self, message: Message) -> None:
         """Take in what is no answer: a site that leaves is cut off at once, the rest waits until no round is under way."""
         if message.kind == "leave":
-            centre.cut_off(self._folder, message.sender, "left")
-            self._note(f"{message.sender} has left the study.")
+            done = centre.cut_off(self._folder, message.sender, "left")
+            untold = f" The hub could not be told: {done.why} {done.remedy}" if done.hub == "not told" else ""
+            self._note(f"{message.sender} has left the study.{untold}")
         else:
             self._pending.append(message)
 
@@ -343,13 +348,14 @@ class Serving:
     def _study(self, book: Book) -> dict[str, Any]:
         """Run the rounds, collect the sites' logs, and write results and record."""
         algorithms = self._protocol.algorithms
-        steps = [Step(one, make("combiner", self._protocol.rounds.combine, {}, "rounds.combine")) for one in algorithms]
+        steps = [Step(one, self._protocol.combiner) for one in algorithms]
+        pause = ASK_AGAIN
         while True:
             try:
                 earlier = run_study(self._protocol, steps, self.engine, book, self._folder.initial)
                 break
             except QuorumNotMet as error:
-                self._wait_for_quorum(error)
+                pause = self._wait_for_quorum(error, pause)
         self._collect_records()
         named = ("phase", "round", "site", "where", "reason", "remedy")
         refusals = [{key: entry[key] for key in named} for entry in self._log.entries() if entry["t"] == "refusal"]
@@ -360,18 +366,20 @@ class Serving:
         publish(self._folder.path, self._protocol, self.store, self._log, handed, released_phase(self._protocol, earlier), result)
         return result
 
-    def _wait_for_quorum(self, error: QuorumNotMet) -> None:
-        """Wait until enough sites are there to ask again.
-
-        Raises:
-            QuorumNotMet: they are there and refuse; asking again would change nothing.
-        """
-        quorum = self._protocol.rounds.quorum
+    def _wait_for_quorum(self, error: QuorumNotMet, pause: float) -> float:
+        """Wait until enough sites are there to ask again, and `pause` seconds where they are and refuse; return the next such pause."""
+        quorum, until = self._protocol.rounds.quorum, 0.0
         if sum(self.presence.here(site) for site in self._boundary()) >= quorum:
-            raise error
-        self._note(f"{error.message} It is asked again as soon as {quorum} sites are there.")
-        while sum(self.presence.here(site) for site in self._boundary()) < quorum:
+            refused = [entry for entry in self._log.entries() if entry["t"] == "refusal"][-len(self.roster) :]
+            why = " ".join(f"{site}: {text}." for site, text in sorted({one["site"]: one["reason"].rstrip(".") for one in refused}.items()))
+            self._note(f"{error.message} {why} They are asked again in {pause:.0f} s, until you stop this command.")
+            until, pause = time.monotonic() + pause, min(2 * pause, MOST_PAUSE)
+        else:
+            self._note(f"{error.message} It is asked again as soon as {quorum} sites are there.")
+            pause = ASK_AGAIN
+        while sum(self.presence.here(site) for site in self._boundary()) < quorum or time.monotonic() < until:
             self.engine.listen(0.5)
+        return pause
 
     def _collect_records(self) -> None:
         """Wait for the sites' copies of their logs, as far as the sites are there and let them leave."""

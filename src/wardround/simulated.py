@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wardround.combining.ruled import Ruled
 from wardround.coordinator import events
-from wardround.coordinator.book import Book
+from wardround.coordinator.followed import book_of
 from wardround.coordinator.rounds import Step, run_study
 from wardround.coordinator.store import Store, sentences
 from wardround.data.load import Prepared, prepare
@@ -32,7 +32,7 @@ from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes, 
 from wardround.study.canonical import digest, digest_json
 from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.interfaces import Combiner, Model, Rule
-from wardround.study.plugins import find, make
+from wardround.study.plugins import find
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Done, SiteWork, State
@@ -97,7 +97,8 @@ class SimulatedStudy:
             return self._finished(released.decode())
         places, log, key = self._places()
         engine = InProcess(self.protocol, places, self._workers)
-        book = Book(self.protocol, self.store, log, key, {name: place.site.keys.public for name, place in places.items()}, self.watch)
+        identities = {name: place.site.keys.public for name, place in places.items()}
+        book = book_of(self.protocol, self.initial, self.store, log, key, identities, self.watch)
         self.watch(events.StudyStarted(self.protocol.study, tuple(one.phase for one in self.protocol.algorithms), engine.sites()))
         try:
             steps = [Step(algorithm, self._combiner(algorithm)) for algorithm in self.protocol.algorithms]
@@ -131,10 +132,7 @@ class SimulatedStudy:
         return found
 
     def _combiner(self, algorithm: Algorithm) -> Combiner:
-        combiner: Combiner = (
-            make("combiner", self.protocol.rounds.combine, {}, "rounds.combine") if self._rule is None else Ruled(self._rule)
-        )
-        return combiner
+        return self.protocol.combiner if self._rule is None else Ruled(self._rule)
 
     def _initial(self, protocol: Protocol) -> Arrays:
         """Return the initial parameters: those the folder was started with, else new ones."""
@@ -247,7 +245,10 @@ def _enough(protocol: Protocol, files: Sequence[SiteFile]) -> None:
 def _with_own(protocol: Protocol, aggregator: Rule | None, model: Model | None) -> Protocol:
     if model is not None:
         protocol = protocol.with_model(model)
-    return protocol if aggregator is None else protocol.changed(unregistered=(*protocol.unregistered, "aggregator"))
+    if aggregator is None:
+        return protocol
+    rounds = protocol.rounds.model_copy(update={"combine": "plain"})  # an own rule sees each site's update
+    return protocol.changed(unregistered=(*protocol.unregistered, "aggregator"), rounds=rounds)
 
 
 def _own_code(aggregator: Rule | None, model: Model | None) -> bytes:

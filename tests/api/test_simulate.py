@@ -140,6 +140,20 @@ def test_an_own_rule_runs_and_is_marked(sites: list[Path], tmp_path: Path) -> No
     assert verify(tmp_path).exit_code == 2
 
 
+def test_an_own_rule_sees_each_update_so_no_secure_sum_is_claimed(sites: list[Path], tmp_path: Path) -> None:
+    secure = study(rounds={"quorum": 3, "combine": "secure"}, phases=PHASES[:2])
+    result = wardround.simulate(secure, sites, tmp_path, aggregator=Median()).result
+    assert result["privacy"]["secure_sum"] is False
+    assert "Plain sums" in (tmp_path / "report.html").read_text()
+
+
+def test_a_secure_study_gives_the_plain_studys_model_and_says_that_it_is_one(sites: list[Path], tmp_path: Path) -> None:
+    plain = wardround.simulate(study(phases=PHASES[:2]), sites, tmp_path / "plain").result
+    secure = wardround.simulate(study(rounds={"quorum": 3, "combine": "secure"}, phases=PHASES[:2]), sites, tmp_path / "secure").result
+    assert secure["model_digest"] == plain["model_digest"]
+    assert (plain["privacy"]["secure_sum"], secure["privacy"]["secure_sum"]) == (False, True)
+
+
 def test_an_own_module_runs_and_is_marked(sites: list[Path], tmp_path: Path) -> None:
     import torch
 

@@ -22,8 +22,13 @@ from tests.cli.terminal import Terminal
 from tests.engines.federated import bring, federation, free_port, let_in, new_centre, open_protocol
 from tests.support import rows
 from wardround import centre, hospital
+from wardround.coordinator import events
 from wardround.coordinator.folder import SETTINGS, Folder
+from wardround.engines.presence import Presence
+from wardround.record.note import fingerprint
 from wardround.serving import Serving
+from wardround.standing import Watcher
+from wardround.study.errors import StoreError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "three-hospitals" / "study.toml"
 COMMANDS: dict[str, tuple[object, ...]] = {
@@ -60,7 +65,7 @@ def test_init_makes_a_folder_and_starts_nothing(wardround: Terminal, tmp_path: P
     said = init(wardround, folder, "--address", "127.0.0.1", "--port", port, "--host", "hub.example", "--slots", 3)
     assert (said.code, said.err) == (0, "")
     found = Folder(folder)
-    assert found.protocol.digest in said.out and centre.fingerprint(found.signer.vkey) in said.out
+    assert found.protocol.digest in said.out and fingerprint(found.signer.vkey) in said.out
     assert re.search(r"([0-9a-f]{4} ){7}[0-9a-f]{4}", said.out)
     assert f"wardround coordinator invite {folder}" in said.out
     assert (found.settings.port, found.settings.slots, found.settings.site_url) == (port, 3, f"tls://hub.example:{port}")
@@ -95,7 +100,7 @@ def test_init_leaves_a_folder_in_use_as_it_is(wardround: Terminal, tmp_path: Pat
 
 def test_init_of_a_study_with_a_fault_names_it(wardround: Terminal, tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
-    study.write_text(EXAMPLE.read_text().replace("quorum = 2", "quorum = 0"))
+    study.write_text(EXAMPLE.read_text().replace("quorum = 3", "quorum = 0"))
     said = wardround("coordinator", "init", tmp_path / "centre", "--study", study, "--address", "127.0.0.1")
     assert said.code == 2 and "quorum" in said.err
     assert not (tmp_path / "centre").exists()
@@ -105,7 +110,7 @@ def test_an_invite_is_a_secret_file_that_is_not_shown(wardround: Terminal, made:
     out = tmp_path / "north.invite"
     said = wardround("coordinator", "invite", made, "north", "--out", out, "--hours", 2)
     assert said.code == 0 and "good for 2 hours and once" in said.out
-    assert centre.fingerprint(Folder(made).signer.vkey) in said.out
+    assert fingerprint(Folder(made).signer.vkey) in said.out
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     member = hospital.read_invite(out, time.time())
     assert (member.site, member.study, member.protocol) == ("north", "small", Folder(made).protocol.digest)
@@ -143,9 +148,84 @@ def test_places_run_out(wardround: Terminal, made: Path, tmp_path: Path) -> None
 
 def test_a_site_is_revoked_whether_it_joined_or_was_only_invited(wardround: Terminal, made: Path) -> None:
     wardround("coordinator", "invite", made, "north")
-    assert wardround("coordinator", "revoke", made, "north").code == 0
+    said = wardround("coordinator", "revoke", made, "north")
+    assert said.code == 0 and "no hub runs now" in said.out and "the hub was told" not in said.out
     said = wardround("coordinator", "revoke", made, "south")
     assert said.code == 2 and "No site south has joined" in said.err and "coordinator status" in said.err
+
+
+def in_place_of_own_hub(made: Path, line: str) -> None:
+    settings = made / SETTINGS
+    settings.write_text(re.sub("(?m)^port = .*", line, settings.read_text()))
+
+
+def test_a_revocation_that_the_hub_could_not_be_told_says_what_to_do(wardround: Terminal, made: Path) -> None:
+    """Something listens there that is no hub; then the hub is one that others run, and does not answer."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        in_place_of_own_hub(made, f"port = {port}")
+        wardround("coordinator", "invite", made, "north")
+        said = wardround("coordinator", "revoke", made, "north")
+        assert said.code == 1 and said.out == ""
+        assert "north is off the list, but the hub was not told, so its line may still be up: Nothing answers at" in said.err
+        assert "nats-server --signal reload" in said.err and str(made / "hub" / "nats.conf") in said.err
+    in_place_of_own_hub(made, f'port = {port}\nurl = "tls://127.0.0.1:{port}"')
+    wardround("coordinator", "invite", made, "south")
+    said = wardround("coordinator", "revoke", made, "south", "--json")
+    assert said.code == 1 and said.document["hub"] == "not told"
+    assert "Nothing answers" in said.document["why"] and "same command again" in said.document["remedy"]
+
+
+def test_a_revocation_of_which_the_hub_refuses_to_hear_says_why(wardround: Terminal, made: Path) -> None:
+    wardround("coordinator", "invite", made, "north")
+    settings, before = made / SETTINGS, (made / "hub" / "nats.conf").read_bytes()
+    settings.write_text(settings.read_text().replace("max_store = 20", "max_store = 1e12"))
+    said = wardround("coordinator", "revoke", made, "north", "--json")
+    assert said.code == 1 and said.document["hub"] == "not told"
+    assert "refuses the hub's new configuration" in said.document["why"] and "coordinator.toml" in said.document["remedy"]
+    assert (made / "hub" / "nats.conf").read_bytes() == before
+
+
+def test_what_goes_wrong_beside_the_rounds_stands_in_the_status(wardround: Terminal, made: Path) -> None:
+    said: list[events.Event] = []
+    broken, trouble = threading.Event(), [""]
+
+    def words() -> dict[str, str]:
+        if broken.is_set():
+            raise StoreError("The list is damaged.", "Put it back.")
+        return {}
+
+    def text() -> str:
+        return str(wardround("coordinator", "status", made, "--json").document["text"])
+
+    def soon(part: str) -> bool:
+        until = time.monotonic() + 10
+        while part not in text() and time.monotonic() < until:
+            time.sleep(0.1)
+        return part in text()
+
+    watcher = Watcher(Folder(made), Presence(), said.append)
+    watcher.start(list, words, lambda: trouble[0])
+    try:
+        watcher.happened(events.Note("All is well."))
+        assert soon("All is well.")
+        trouble[0] = "The hub does not start."
+        assert soon("The hub does not start. All is well.")
+        broken.set()
+        assert soon("How the sites stand is not known: The list is damaged. Put it back.")
+        assert [event for event in said if "damaged" in str(event)] == [
+            events.Note("How the sites stand is not known: The list is damaged. Put it back.")
+        ]
+        broken.clear()
+        trouble[0] = ""
+        until = time.monotonic() + 10
+        while text() != "All is well." and time.monotonic() < until:
+            time.sleep(0.1)
+        assert text() == "All is well."
+    finally:
+        watcher.close()
 
 
 def test_status_of_a_study_that_nobody_serves(wardround: Terminal, made: Path) -> None:
@@ -198,7 +278,9 @@ def test_status_tells_where_each_hospital_stands(wardround: Terminal, tmp_path: 
         for name in names[:2]:
             running.gates[name].start()
         said = wardround("coordinator", "revoke", folder, names[2])
-        assert (said.code, said.out) == (0, f"{names[2]} is cut off.\n")
+        assert (said.code, said.out) == (0, f"{names[2]} is cut off: the hub was told, its key is good no longer and its line is cut.\n")
+        told = wardround("coordinator", "revoke", folder, names[2], "--json").document
+        assert told == {"site": names[2], "state": "revoked", "hub": "told", "servers": ["hub"], "why": "", "remedy": ""}
         assert hospital.refuse(running.gates[names[3]].folder, "not this year") is True
         running.serving.gather_approvals()
         assert running.serving.roster == tuple(names[:2])
@@ -219,7 +301,7 @@ def test_status_tells_where_each_hospital_stands(wardround: Terminal, tmp_path: 
         assert states(wardround, folder) == wanted
         assert wardround("coordinator", "status", folder, "--json").document["serving"] is True
         said = wardround("coordinator", "status", folder)
-        assert f"  {names[2]:<24} revoked" in said.out.splitlines()
+        assert f"  {names[2]:<24} revoked; fingerprint {running.gates[names[2]].folder.fingerprint}" in said.out.splitlines()
         waits_while_stopped(wardround, running.serving, folder)
     assert wardround("coordinator", "status", folder, "--json").document["text"] == "finished"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,14 @@ from tests.cli.terminal import Terminal
 from tests.engines.federated import federated_small, federation, free_port, hospitals
 from wardround import centre, hospital
 from wardround.coordinator import events
+from wardround.record.note import fingerprint
 from wardround.serving import Serving
 from wardround.simulation import load_study
+from wardround.site import evidence
 from wardround.site.folder import SiteFolder
 from wardround.site.journal import Journal
-from wardround.study.arrays import to_bytes
+from wardround.site.sessions import Sessions
+from wardround.study.task import Task
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "three-hospitals"
 ALLOWED = (EXAMPLE / "north" / "policy.toml").read_text()
@@ -94,7 +99,8 @@ def test_joining_makes_keys_and_both_files_for_people(wardround: Terminal, serve
     folder = tmp_path / "site"
     said = wardround("site", "join", served.invite(tmp_path / "invite", site="fresh"), "--dir", folder)
     assert said.code == 0, said.err
-    assert centre.fingerprint(served.folder.signer.vkey) in said.out and "wardround site review" in said.out
+    assert fingerprint(served.folder.signer.vkey) in said.out and "wardround site review" in said.out
+    assert f"Fingerprint of this hospital, for those who ask: {SiteFolder(folder).fingerprint}" in said.out
     assert {path.name for path in folder.iterdir()} == {"site.toml", "policy.toml", "membership.json", "protocol.json", "keys", "lock"}
     assert 'name = "fresh"' in (folder / "site.toml").read_text() and "creatinine" in (folder / "site.toml").read_text()
     assert all(line.startswith("#") or not line for line in (folder / "policy.toml").read_text().splitlines())
@@ -219,7 +225,8 @@ def test_rules_as_they_are_written_at_first_forbid_everything(wardround: Termina
         ('sources = ["table"]', "sources"),
         ("min_patients = 5000", "min_patients"),
         ("rounds = 2", "rounds"),
-        ('may_leave = ["sums"]', "may_leave"),
+        ('may_leave = ["record"]', "may_leave"),
+        ("sites = []", "sites"),
     ],
 )
 def test_a_rule_that_forbids_is_named_in_review_and_stops_approval(wardround: Terminal, site: Path, line: str, rule: str) -> None:
@@ -306,6 +313,8 @@ def test_refusing_is_told_and_holds(wardround: Terminal, approved: Path) -> None
     said = wardround("site", "refuse", "--reason", "not this year", "--dir", approved)
     assert said.code == 0 and "The coordinating centre is told" in said.out
     assert wardround("site", "status", "--dir", approved, "--json").document["text"] == "refused (not this year)"
+    assert types(approved) == ["snapshot", "approval", "declined"]
+    assert ": not this year" in wardround("site", "log", "--dir", approved).out.splitlines()[-1]
     said = wardround("site", "run", "--dir", approved)
     assert said.code == 1 and "refused the protocol (not this year)" in said.err and "wardround site approve" in said.err
     assert wardround("site", "approve", "--yes", "--dir", approved).code == 0
@@ -325,7 +334,7 @@ def test_refusing_while_the_site_runs_lets_nothing_more_out(tmp_path: Path) -> N
 def test_a_site_can_refuse_without_touching_its_data(wardround: Terminal, site: Path) -> None:
     assert wardround("site", "refuse", "--dir", site).code == 0
     assert "refused (no reason given)" in wardround("site", "status", "--dir", site).out
-    assert not (site / "snapshots").exists()
+    assert not (site / "snapshots").exists() and types(site) == ["declined"]
 
 
 def test_a_refusal_that_cannot_be_told_holds_all_the_same(wardround: Terminal, served: Centre, approved: Path) -> None:
@@ -350,6 +359,7 @@ def test_leaving_cuts_the_site_off_when_the_coordinator_reads_it(wardround: Term
     name = SiteFolder(approved).membership.site
     said = wardround("site", "leave", "--dir", approved)
     assert said.code == 0 and "Left. The coordinating centre is told." in said.out
+    assert types(approved)[-1] == "left" and "left the study" in wardround("site", "log", "--dir", approved).out
     until = time.monotonic() + 10
     while standing(wardround, served)[name] != "left" and time.monotonic() < until:
         served.serving.engine.listen(0.1)
@@ -364,18 +374,52 @@ def standing(wardround: Terminal, served: Centre) -> dict[str, str]:
     return {one["site"]: one["state"] for one in found["sites"]}
 
 
-def test_held_answers_are_shown_in_numbers_and_decided_on(wardround: Terminal, approved: Path) -> None:
+def test_a_held_answer_is_shown_in_numbers_and_decided_on_by_its_code(wardround: Terminal, approved: Path) -> None:
+    task = Task("three-hospitals", "", "train", 0, 0, "answer", "north", 60, "sha256:" + "1" * 64, "")
     with closing(SiteFolder(approved).database()) as connection:
         journal = Journal(connection)
-        journal.hold("t1", "train, round 1, attempt 1", to_bytes({"w": np.array([-0.5, 2.0])}), None)
+        journal.hold(task, {"w": np.array([-0.5, 2.0])}, None)
         connection.commit()
     (held,) = wardround("site", "status", "--dir", approved, "--json").document["held"]
-    assert held["turn"] == "train, round 1, attempt 1"
+    assert held["turn"] == "train, round 1" and re.fullmatch("[0-9a-f]{12}", held["code"])
     assert held["terms"] == [{"name": "w", "shape": [2], "low": -0.5, "high": 2.0}]
-    assert "from -0.5 to 2" in wardround("site", "status", "--dir", approved).out
-    assert wardround("site", "approve", "--held", "--dir", approved).out == "1 answers are let out.\n"
-    assert wardround("site", "refuse", "--held", "--dir", approved).out == "0 answers are refused.\n"
+    shown = wardround("site", "status", "--dir", approved).out
+    assert "from -0.5 to 2" in shown and f"waits for a look: train, round 1, code {held['code']}" in shown
+    said = wardround("site", "approve", "--held", "000000000000", "--dir", approved)
+    assert said.code == 2 and "No answer waits under the code" in said.err and "wardround site status" in said.err
+    assert wardround("site", "status", "--dir", approved, "--json").document["held"] == [held]
+    said = wardround("site", "approve", "--held", held["code"], "--dir", approved)
+    assert (said.code, said.out) == (0, "The answer to train, round 1 is let out.\n")
+    assert wardround("site", "refuse", "--held", held["code"], "--dir", approved).code == 2, "it is decided on"
     assert wardround("site", "status", "--dir", approved, "--json").document["held"] == []
+
+
+def test_what_came_after_the_last_look_does_not_go_with_it(wardround: Terminal, approved: Path) -> None:
+    first = Task("three-hospitals", "", "train", 0, 0, "answer", "north", 60, "sha256:" + "1" * 64, "")
+    with closing(SiteFolder(approved).database()) as connection:
+        journal = Journal(connection)
+        journal.hold(first, {"w": np.array([-0.5, 2.0])}, None)
+        connection.commit()
+        (seen,) = wardround("site", "status", "--dir", approved, "--json").document["held"]
+        second = replace(first, round=1)
+        journal.renew(second)
+        journal.hold(second, {"w": np.array([-0.5, 2.0])}, None)
+        connection.commit()
+    assert wardround("site", "approve", "--held", seen["code"], "--dir", approved).code == 2
+    (held,) = wardround("site", "status", "--dir", approved, "--json").document["held"]
+    assert held["turn"] == "train, round 2" and held["code"] != seen["code"]
+    said = wardround("site", "refuse", "--held", held["code"], "--dir", approved)
+    assert (said.code, said.out) == (0, "The answer to train, round 2 is refused.\n")
+
+
+def test_what_went_wrong_here_is_told_here_in_full(wardround: Terminal, approved: Path) -> None:
+    with closing(SiteFolder(approved).database()) as connection:
+        Journal(connection).note("train, round 1: DataError: the scores are not finite")
+        connection.commit()
+    (failure,) = wardround("site", "status", "--dir", approved, "--json").document["failures"]
+    assert failure["text"] == "train, round 1: DataError: the scores are not finite"
+    assert failure["text"] in wardround("site", "status", "--dir", approved).out
+    assert "DataError" not in wardround("site", "log", "--dir", approved, "--json").out
 
 
 def test_a_study_that_has_ended_ends_at_once(wardround: Terminal, approved: Path) -> None:
@@ -391,3 +435,21 @@ def test_errors_are_documents_for_machines(wardround: Terminal, tmp_path: Path) 
     for command in ("review", "status", "log"):
         found = wardround("site", command, "--dir", tmp_path, "--json").document["error"]
         assert found["kind"] == "StoreError" and "wardround site join" in found["remedy"]
+
+
+def test_whom_a_hospital_met_is_shown_with_what_to_read_out_by_telephone(wardround: Terminal, approved: Path) -> None:
+    made = SiteFolder(approved)
+    nobody = wardround("site", "status", "--dir", approved, "--json").document
+    assert (nobody["others"], nobody["evidence"], nobody["fingerprint"]) == ([], [], made.fingerprint)
+    own = made.keys.public.public_bytes_raw().hex()
+    with closing(made.database()) as connection:
+        Sessions(connection, (made.membership.protocol, made.membership.site, "")).meet({made.membership.site: own, "south": "ab" * 32})
+        connection.commit()
+    evidence.keep(approved, "sha256:" + "1" * 64, b"{}", None, b"{}")
+    found = wardround("site", "status", "--dir", approved, "--json").document
+    assert found["others"] == [{"site": "south", "fingerprint": fingerprint("ab" * 32)}]
+    assert found["evidence"] == [str(approved / "evidence" / ("1" * 64 + ".json"))]
+    said = wardround("site", "status", "--dir", approved).out
+    assert f"fingerprint of this hospital: {made.fingerprint}" in said
+    assert f"met south, fingerprint {fingerprint('ab' * 32)}, to be compared by telephone" in said
+    assert "a step of the secure sum was refused" in said and found["evidence"][0] in said

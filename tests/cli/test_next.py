@@ -42,13 +42,13 @@ def test_step_after_step(wardround: Terminal, tmp_path: Path) -> None:
     assert "study, parties.coordinator, parties.legal_basis, parties.ethics, parties.retention. Fill that in" in texts(folder)
     assert command(folder) == ["wardround", "study", "check", str(study)]
     stated(study)
-    for number, name in enumerate(("site.toml", "site-2.toml")):
-        assert f"at least 2 sites (rounds.quorum); site files here: {number}." in texts(folder)
+    for number, name in enumerate(("site.toml", "site-2.toml", "site-3.toml")):
+        assert f"at least 3 sites (rounds.quorum); site files here: {number}." in texts(folder)
         assert commands(folder)[-1] == ["wardround", "site", "new", str(folder / name), "--study", str(study)]
         assert wardround(*commands(folder)[-1][1:]).code == 0
         assert ["wardround", "site", "check", str(folder / name), "--study", str(study)] in commands(folder)
-    sites = ["--site", str(folder / "site-2.toml"), "--site", str(folder / "site.toml")]
-    assert commands(folder)[2:] == [["wardround", "simulate", str(study), *sites, "--out", str(folder / "results")]]
+    sites = [word for name in ("site-2", "site-3", "site") for word in ("--site", str(folder / f"{name}.toml"))]
+    assert commands(folder)[3:] == [["wardround", "simulate", str(study), *sites, "--out", str(folder / "results")]]
     study.write_text(study.read_text().replace("quorum", "quorom"))
     assert command(folder) == ["wardround", "study", "check", str(study)]
     assert "2 findings" in next(iter(waiting(folder))).text
@@ -120,9 +120,9 @@ def test_another_study_beside_a_run_waits_as_well(started: Path, wardround: Term
     assert len(list(waiting(started))) == 1
     wardround("study", "new", started / "study.toml")
     stated(started / "study.toml")
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         (started / f"{name}.toml").write_text(SITE.format(name))
-    assert [words[1] for words in commands(started)] == ["simulate", "site", "site", "simulate"]
+    assert [words[1] for words in commands(started)] == ["simulate", "site", "site", "site", "simulate"]
     assert commands(started)[-1][-1] == str(started / "results-2")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.terminal import Terminal
 
 
@@ -59,7 +61,7 @@ def test_an_unknown_template_is_answered_with_those_there_are(wardround: Termina
 def test_findings_are_an_answer_and_not_an_error(wardround: Terminal, tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     wardround("study", "new", path)
-    path.write_text(path.read_text().replace("quorum = 2", "quorom = 2"))
+    path.write_text(path.read_text().replace("quorum = 3", "quorom = 2"))
     said = wardround("study", "check", path)
     assert (said.code, said.err) == (1, "")
     line = path.read_text().splitlines().index(next(row for row in path.read_text().splitlines() if row.startswith("quorom"))) + 1
@@ -88,3 +90,35 @@ def test_an_expired_study_is_warned_of(wardround: Terminal, tmp_path: Path) -> N
 
 def test_the_schema_is_json(wardround: Terminal) -> None:
     assert json.loads(wardround("study", "schema").out)["title"] == "Protocol"
+
+
+def test_a_check_says_what_the_secure_sum_tolerates(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    said = " ".join(wardround("study", "check", path).out.split())
+    assert "closes with at most 3 of them absent, so with at least 7" in said
+    assert "no total over fewer than 3 hospitals" in said
+
+
+@pytest.mark.parametrize(
+    ("sites", "quorum", "key"), [(2, 2, "bounds.sites"), (1, 1, "bounds.sites"), (10, 2, "rounds.quorum"), (3, 1, "rounds.quorum")]
+)
+def test_a_secure_sum_of_two_hospitals_is_no_study(wardround: Terminal, tmp_path: Path, sites: int, quorum: int, key: str) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    path.write_text(path.read_text().replace("sites = 10 ", f"sites = {sites} ").replace("quorum = 3 ", f"quorum = {quorum} "))
+    found = wardround("study", "check", path, "--json")
+    (finding,) = found.document["findings"]
+    assert found.code == 1 and finding["key"] == key
+    assert "hides nothing" in finding["wrong"] and 'combine = "plain"' in finding["remedy"]
+
+
+def test_of_two_hospitals_no_secure_sum_is_claimed(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path)
+    text = path.read_text().replace('combine = "secure"', 'combine = "plain" ').replace("quorum = 3 ", "quorum = 2 ")
+    path.write_text(text.replace("sites = 10 ", "sites = 2 "))
+    said = " ".join(wardround("study", "check", path).out.split())
+    assert "each takes its own sums off the total. So none is claimed." in said and "Plain sums" in said
+    path.write_text(text)
+    assert "none is claimed" not in wardround("study", "check", path).out

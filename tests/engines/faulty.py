@@ -10,7 +10,7 @@ import numpy as np
 from wardround.engines.inprocess import InProcess
 from wardround.record.commitment import commit
 from wardround.record.envelope import UPDATE, sign
-from wardround.site.accept import Work
+from wardround.site.gate import Work
 from wardround.study.arrays import from_bytes, to_bytes
 from wardround.study.interfaces import Engine, Reply
 from wardround.study.task import Refusal, Task, Update

@@ -16,13 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support import Small, protocol, rows
 from wardround import centre, hospital
-from wardround.combining.plain import Plain
 from wardround.coordinator import events
 from wardround.coordinator.folder import Folder
 from wardround.data.snapshot import write_snapshot
 from wardround.serving import Serving
-from wardround.site.accept import Work
 from wardround.site.folder import Brought, SiteFolder
+from wardround.site.gate import Work
 from wardround.site.keys import SiteKeys
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
@@ -34,10 +33,11 @@ POLICY = """purposes = ["*"]
 models = ["*"]
 sources = ["table"]
 min_patients = 10
-rounds = 100
+rounds = 1000
 hours = "any"
 may_leave = ["sums", "counts", "record"]
 release = "auto"
+sites = ["*"]
 """
 
 
@@ -58,16 +58,16 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def new_centre(path: Path, agreed: Protocol, gigabytes: float = 20) -> Folder:
-    """Make a coordinator's folder with a hub on loopback that may keep so much on disk."""
-    centre.init(path, agreed, "centre", "127.0.0.1", free_port(), [], 16)
+def new_centre(path: Path, agreed: Protocol, gigabytes: float = 20, slots: int = 16) -> Folder:
+    """Make a coordinator's folder with a hub on loopback that may keep so much on disk and knows so many sites."""
+    centre.init(path, agreed, "centre", "127.0.0.1", free_port(), [], slots)
     settings = path / "coordinator.toml"
     settings.write_text(settings.read_text().replace("max_store = 20 ", f"max_store = {gigabytes:g} "))
     return Folder(path)
 
 
 def bring(path: Path, name: str, data: Dataset, agreed: Protocol) -> SiteFolder:
-    """Make a hospital's folder with keys, rules and a snapshot, as it is before it joins."""
+    """Make a hospital's folder with rules, a snapshot, and keys that follow from its name, as it is before it joins."""
     path.mkdir(parents=True)
     (path / "policy.toml").write_text(POLICY)
     (path / "keys").mkdir(mode=0o700)
@@ -188,4 +188,5 @@ def federated_small(made: Federation) -> Small:
     """Return a served study as the same thing that `tests.support.small` gives, once its sites have approved."""
     made.serving.gather_approvals()
     book = made.serving.book()
-    return Small(made.centre.protocol, made.serving.store, book, {}, made.serving.engine, made.seen, Plain(), tuple(sorted(made.gates)))
+    combiner = made.centre.protocol.combiner
+    return Small(made.centre.protocol, made.serving.store, book, {}, made.serving.engine, made.seen, combiner, tuple(sorted(made.gates)))

@@ -18,7 +18,7 @@ from tests.engines.federated import free_port, new_centre, open_protocol
 from wardround import centre
 from wardround.coordinator.enrolment import Enrolment
 from wardround.coordinator.folder import Folder
-from wardround.engines import hub, hubkeys
+from wardround.engines import hub, hubkeys, hubreload
 from wardround.engines.connection import Connection
 from wardround.engines.keeper import Keeper
 from wardround.engines.parts import SIZE
@@ -47,7 +47,7 @@ class Running:
         self.reload()
 
     def reload(self) -> None:
-        hub.reload(self.folder.settings.own_url, self.folder.authority, hubkeys.seed(self.folder.hub_key("admin")))
+        hubreload.reload(self.folder.settings.own_url, self.folder.authority, hubkeys.seed(self.folder.hub_key("admin")))
 
     def connect(self, slot: str, stay: bool = False) -> Connection:
         """Return a connection with a slot's key."""
@@ -244,6 +244,25 @@ def test_the_configuration_is_written_whole_and_for_this_user_only(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["nats.conf"]
     assert (tmp_path / "nats.conf").stat().st_mode & 0o777 == 0o600
     assert "127.0.0.1:5" in (tmp_path / "nats.conf").read_text()
+
+
+def test_a_configuration_that_the_server_refuses_does_not_replace_the_one_that_works(running: Running) -> None:
+    place, faulty = running.folder.hub / "nats.conf", plan("small", ["site"], '127.0.0.1:4222"\nport: "none')
+    before = place.read_bytes()
+    with pytest.raises(StoreError, match=r"refuses the hub's new configuration .*nats\.conf\.new:"):
+        hub.write_config(running.folder.hub, faulty, hub.binary())
+    assert place.read_bytes() == before and not (running.folder.hub / "nats.conf.new").exists()
+
+
+def test_writing_says_whether_anything_changed(tmp_path: Path) -> None:
+    made = plan("small", ["site"])
+    assert [hub.write_config(tmp_path, one) for one in (made, made, replace(made, listen="127.0.0.1:5"))] == [True, False, True]
+
+
+def test_a_disk_that_refuses_the_configuration_is_said(tmp_path: Path) -> None:
+    (tmp_path / "nats.conf").mkdir()
+    with pytest.raises(StoreError, match="cannot be used"):
+        hub.write_config(tmp_path, plan("small", ["site"]))
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from wardround.engines.parts import SIZE, Body
 from wardround.record.envelope import UPDATE, sign
 from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError
-from wardround.study.task import Ask, Receipt, Refusal, RoundClosed, Task, Term, Update
+from wardround.study.layout import Term
+from wardround.study.task import Ask, Receipt, Refusal, RoundClosed, Task, Update
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
 HASH, DIGEST = "ab" * 32, "sha256:" + "cd" * 32

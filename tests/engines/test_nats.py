@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ import pytest
 
 from tests.engines.federated import Federation, federation, open_protocol
 from tests.support import small
+from wardround import serving
 from wardround.coordinator import events
 from wardround.record.report import Verdict
 from wardround.record.verify import verify
 from wardround.serving import Serving
-from wardround.site.accept import Work
+from wardround.site.gate import Work
 from wardround.study.arrays import arrays_digest, from_bytes
 
 
@@ -61,6 +63,46 @@ def test_a_site_that_is_away_is_named_and_holds_no_round_for_ever(tmp_path: Path
         assert {(entry["site"], entry["where"]) for entry in entries(made, "refusal")} == {("site3", "deadline")}
         assert events.Lost("site3", 6.0) in made.seen
         assert "the log of site3 is missing" in str(verify(made.centre.path).text())
+
+
+def closed_now() -> str:
+    """Return hours, an hour wide, that are not now."""
+    hour = datetime.datetime.now().astimezone().hour
+    return f"{(hour + 3) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
+
+
+def test_sites_that_are_there_and_refuse_are_asked_again_at_a_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "ASK_AGAIN", 1.0)
+    with federation(tmp_path, open_protocol(rounds={"quorum": 4, "due_seconds": 60})) as made:
+        gate = made.gates["site3"]
+        rules = gate.folder.path / "policy.toml"
+        open_hours = rules.read_text()
+
+        def asked_again() -> list[str]:
+            texts = [event.text for event in made.seen if isinstance(event, events.Note)]
+            return [text for text in texts if "asked again in" in text]
+
+        def mend() -> None:
+            until = time.monotonic() + 30
+            while len(asked_again()) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
+            gate.stop()
+            rules.write_text(open_hours)
+            gate.start()
+
+        made.serving.gather_approvals()
+        gate.stop()
+        rules.write_text(open_hours.replace('hours = "any"', f'hours = "{closed_now()}"'))
+        gate.start()
+        mending = threading.Thread(target=mend)
+        mending.start()
+        result = made.serving.run()
+        mending.join()
+        assert {(entry["site"], entry["where"]) for entry in entries(made, "refusal")} == {("site3", "accept")}
+        first, second = asked_again()[:2]
+        assert "had 3 of 4 sites" in first and "site3: " in first and "hours" in first
+        assert "in 1 s, until you stop" in first and "in 2 s, until you stop" in second
+        assert result["model_digest"] == in_process(tmp_path)
 
 
 def test_what_comes_too_late_is_recorded_and_not_used(tmp_path: Path) -> None:

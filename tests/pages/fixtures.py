@@ -207,6 +207,22 @@ def counted_only() -> dict[str, Any]:
     return {**result, "history": history, "rounds": 0, "stopped": "rounds", "model": None, "model_digest": None, "chosen": {}}
 
 
+def totals_only() -> dict[str, Any]:
+    """Return what a study among hospitals publishes: totals alone, patients as bands, nothing of one site; Basel kept its log."""
+    result = five_sites()
+    bands = {"Aachen": "100-199", "Basel": None, "Charleroi": "100-199", "Dresden": "100-199", "Eindhoven": "<10"}
+    return {
+        **result,
+        "simulation": False,
+        "site_results": "own",
+        "sites": {site: {"patients": band, "source": None if band is None else "table"} for site, band in bands.items()},
+        "metrics": {model: {"all": result["metrics"][model]["all"], "sites": {}} for model in ("federated", "local")},
+        "paired": {"local": {"all": result["paired"]["local"]["all"], "sites": {}}},
+        "verdicts": {},
+        "verdict_notes": {},
+    }
+
+
 def bare() -> dict[str, Any]:
     """Return the least that a result may hold: no verdicts, no metrics with a value, no history."""
     nothing = {"auroc": {"value": None, "low": None, "high": None}}

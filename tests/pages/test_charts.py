@@ -79,6 +79,11 @@ def test_bars_share_one_scale() -> None:
     assert charts.two_bars(0, None, 0, "").count("rect") == 1
 
 
+def test_a_bar_alone_stands_in_the_middle() -> None:
+    (alone,) = [one for one in tree(charts.two_bars(50, None, 50, "")).iter() if one.tag.endswith("rect")]
+    assert alone.get("transform") == "translate(0 -3)" and alone.get("height") == "6"
+
+
 def test_the_stack_fills_the_width() -> None:
     widths = [
         float(str(one.get("width"))[:-1])

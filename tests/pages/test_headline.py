@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.pages.fixtures import bare, five_sites, forty_sites, one_site, several_rows
+from tests.pages.fixtures import bare, five_sites, forty_sites, one_site, several_rows, totals_only
 from wardround.pages.headline import headline
 
 
@@ -90,6 +90,17 @@ def test_without_local_models_the_level_stands_alone() -> None:
 def test_without_verdicts_or_metrics_it_says_so() -> None:
     assert plain(bare()) == "No verdict was reached for any site."
     assert plain({}) == "No verdict was reached for any site."
+
+
+def test_of_a_study_among_hospitals_it_says_where_the_rest_is() -> None:
+    assert plain(totals_only()) == (
+        "The federated model's AUROC over all test patients is 0.022 higher than that of the sites' own models "
+        "(95 % interval 0.011 to 0.034); each hospital's own figures stay at that hospital."
+    )
+    alone = {**totals_only(), "paired": {}, "synthetic": True}
+    assert plain(alone).startswith("On synthetic data the federated model's AUROC over all test patients is 0.930 (95 % interval 0.918 to")
+    untested = {**totals_only(), "metrics": {}, "paired": {}}
+    assert plain(untested) == "No model was judged over all sites; each hospital's own figures stay at that hospital."
 
 
 def test_without_verdicts_the_model_is_named() -> None:

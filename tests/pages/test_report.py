@@ -19,6 +19,7 @@ from tests.pages.fixtures import (
     no_better_than_guessing,
     one_site,
     several_rows,
+    totals_only,
     trained_only,
     write_folder,
 )
@@ -32,6 +33,7 @@ RESULTS: list[Callable[[], dict[str, Any]]] = [
     one_site,
     no_better_than_guessing,
     several_rows,
+    totals_only,
     trained_only,
     counted_only,
     bare,

@@ -63,4 +63,11 @@ def test_all_sites_together_may_be_too_few_as_well(tests: list[Any], few: bool) 
 def test_the_total_leaves_small_sites_out_and_says_so() -> None:
     sites: dict[str, dict[str, Any]] = {"a": {"patients": 40}, "b": {"patients": "<10"}, "c": {"patients": 3}}
     assert patients_in_all(sites) == ("40", "and <10 at 2 sites")
+    assert patients_in_all({"a": {"patients": None}, "b": {"patients": "<10"}}) == ("\N{EN DASH}", "and <10 at 1 site, not told by 1 site")
     assert patients_in_all({}) == ("\N{EN DASH}", "")
+
+
+def test_bands_are_added_at_both_ends() -> None:
+    sites: dict[str, dict[str, Any]] = {"a": {"patients": "500-999"}, "b": {"patients": "200-499"}, "c": {"patients": None}}
+    assert patients_in_all(sites) == ("700\N{EN DASH}1\N{NARROW NO-BREAK SPACE}498", "not told by 1 site")
+    assert patients_in_all({"a": {"patients": "<10"}, "b": {"patients": "50-99"}}) == ("50\N{EN DASH}99", "and <10 at 1 site")

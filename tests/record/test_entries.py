@@ -25,6 +25,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     player.add("study", "stopped", reason="asked to")
     where = {"phase": "train", "round": 9, "attempt": 0}
     player.add("study", "late", site="basel", **where, commit=f"sha256:{'0' * 64}", bytes=8, entry="0" * 64, index=7)
+    protocol = f"sha256:{'0' * 64}"
+    player.add("basel", "declined", site="basel", protocol=protocol, reason="not now")
+    player.add("basel", "left", site="basel", protocol=protocol)
+    player.add("basel", "handed_over", site="basel", protocol=protocol, to="coordinator", head=(3, "0" * 64))
     return {entry["t"]: entry for log in player.logs.values() for entry in log.entries()}
 
 

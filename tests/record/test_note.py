@@ -127,3 +127,8 @@ def test_openssl_verifies_a_checkpoint(tmp_path: Path) -> None:
         if b"rawin" in done.stderr:
             pytest.skip("this openssl is too old to verify Ed25519 (needs 1.1.1 or newer)")
         assert done.returncode == expected
+
+
+def test_a_fingerprint_is_eight_groups_of_four_and_the_openssl_digest_of_what_is_written() -> None:
+    assert note.fingerprint("00" * 32) == "60e0 5bd1 b195 af2f 9411 2fa7 197a 5c88"
+    assert note.fingerprint(SIGNER.vkey) != note.fingerprint(SIGNER.vkey + "0")

@@ -11,7 +11,7 @@ import pytest
 from tests.support import protocol, small
 from wardround.record.envelope import APPROVAL
 from wardround.record.envelope import open as open_envelope
-from wardround.site.approval import approval, approve, refuse, refused
+from wardround.site.approval import approval, approve, leave, refuse, refused
 from wardround.site.folder import Brought
 from wardround.site.gate import Site
 from wardround.site.journal import Journal
@@ -73,10 +73,22 @@ def test_a_snapshot_that_was_changed_since_is_not_approved(made: tuple[Site, Jou
 def test_a_refusal_takes_the_approval_back_and_an_approval_the_refusal(made: tuple[Site, Journal]) -> None:
     site, journal = made
     approve(site, journal, BROUGHT, "officer")
-    refuse(journal, "not now")
-    assert refused(journal) == "not now"
+    refuse(journal, site.log, site.name, site.protocol.digest, "not\nnow")
+    assert refused(journal) == "not\nnow"
+    last = list(site.log.entries())[-1]
+    assert (last["t"], last["site"], last["protocol"], last["reason"]) == ("declined", "site0", site.protocol.digest, "not now")
     with pytest.raises(PolicyRefused, match="has not approved"):
         approval(journal, site.protocol.digest, BROUGHT)
     approve(site, journal, BROUGHT, "officer")
     assert refused(journal) is None
     assert approval(journal, site.protocol.digest, BROUGHT)["role"] == "officer"
+
+
+def test_leaving_is_logged_and_ends_the_approval(made: tuple[Site, Journal]) -> None:
+    site, journal = made
+    approve(site, journal, BROUGHT, "officer")
+    leave(journal, site.log, site.name, site.protocol.digest)
+    assert refused(journal) == "this site has left the study"
+    assert [entry["t"] for entry in site.log.entries()] == ["snapshot", "approval", "left"]
+    with pytest.raises(PolicyRefused, match="has not approved"):
+        approval(journal, site.protocol.digest, BROUGHT)

@@ -10,7 +10,8 @@ import pytest
 from tests.support import Small, protocol, small
 from wardround.coordinator.rounds import plan
 from wardround.record.envelope import CLOSING, sign
-from wardround.site.accept import Work, accept
+from wardround.site.accept import accept
+from wardround.site.gate import Work
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.release import release

@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import protocol
+from wardround.record.note import fingerprint
 from wardround.site.rules import Rules, read_rules, rules_text
 from wardround.study.errors import PolicyRefused, ProtocolError
-from wardround.study.task import Term
+from wardround.study.layout import Term
 
 AGREED, QUIET = protocol(privacy={"counts": True}), protocol()
+SECURE = protocol(rounds={"quorum": 3, "combine": "secure"})
+NORTH, NORTHS = "ab" * 32, f"north {fingerprint('ab' * 32)}"
 OPEN: dict[str, Any] = {
     "purposes": ["*"],
     "models": ["*"],
@@ -223,3 +226,36 @@ def test_a_file_that_is_not_there_allows_nothing(tmp_path: Path) -> None:
 
 def _toml(value: object) -> str:
     return str(value).replace("'", '"') if isinstance(value, list) else f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def test_a_secure_sum_needs_the_rule_that_says_with_whom() -> None:
+    ((rule, why),) = rules().complaints(SECURE, "table", 100)
+    assert rule == "sites" and 'write sites = ["north 0123' in why and '["*"]' in why
+    with pytest.raises(PolicyRefused, match="the site's rule sites forbids it"):
+        rules().permit(SECURE, (SUM,), "table", 100, NOON)
+    for allowed in (["*"], [NORTHS]):
+        assert list(rules(sites=allowed).complaints(SECURE, "table", 100)) == []
+    assert list(rules().complaints(AGREED, "table", 100)) == [], "a plain study does not need it"
+
+
+@pytest.mark.parametrize("written", [NORTHS, NORTHS.upper().replace("NORTH", "north"), "north " + NORTHS[6:].replace(" ", "")])
+def test_a_site_is_accepted_by_name_and_key_together(written: str) -> None:
+    made = rules(sites=["south " + NORTHS[6:].replace("a", "b"), written])
+    assert made.accepts("north", NORTH)
+    assert not made.accepts("north", "cd" * 32) and not made.accepts("south", NORTH) and not made.accepts("nort", NORTH)
+    assert rules(sites=["*"]).accepts("anybody", "cd" * 32) and not rules().accepts("north", NORTH)
+
+
+@pytest.mark.parametrize(
+    "sites", [["NAME FINGERPRINT"], ["north"], [NORTHS[6:]], [NORTHS + " 0000"], [NORTHS[:-1]], [NORTHS, "*"], ["n*"], [""], ["1" + NORTHS]]
+)
+def test_a_site_that_is_not_written_as_name_and_fingerprint_is_named(tmp_path: Path, sites: list[str]) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("\n".join(f"{name} = {_toml(value)}" for name, value in {**OPEN, "sites": sites}.items()))
+    with pytest.raises(ProtocolError, match=r"sites: .*write"):
+        read_rules(path)
+
+
+def test_a_fresh_file_says_with_whom_only_where_it_matters() -> None:
+    assert "# sites = " in rules_text(SECURE) and "by telephone" in rules_text(SECURE) and tomllib.loads(rules_text(SECURE)) == {}
+    assert "sites = " not in rules_text(AGREED)

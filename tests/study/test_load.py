@@ -35,11 +35,11 @@ ONE_SLIP = [
     ('study = "my-study"', 'study = "my study"', "study =", "study", "not a name", "letter"),
     ('study = "my-study"', "", "", "study", "missing", "Add it"),
     ("[rounds]", "[round]", "[round]", "round", "no such key", "Did you mean 'rounds'?"),
-    ("quorum = 2", "quorom = 2", "quorom", "rounds.quorom", "no such key", "Did you mean 'quorum'?"),
-    ("quorum = 2", "quorum = 0", "quorum", "rounds.quorum", "greater than or equal to 1", ""),
-    ("quorum = 2", "quorum = true", "quorum", "rounds.quorum", "whole number", "without quotes"),
-    ("quorum = 2", 'quorum = "2"', "quorum", "rounds.quorum", "whole number", "without quotes"),
-    ("quorum = 2", "quorum = 11", "quorum", "rounds.quorum", "larger than bounds.sites", "smaller"),
+    ("quorum = 3", "quorom = 2", "quorom", "rounds.quorom", "no such key", "Did you mean 'quorum'?"),
+    ("quorum = 3", "quorum = 0", "quorum", "rounds.quorum", "greater than or equal to 1", ""),
+    ("quorum = 3", "quorum = true", "quorum", "rounds.quorum", "whole number", "without quotes"),
+    ("quorum = 3", 'quorum = "2"', "quorum", "rounds.quorum", "whole number", "without quotes"),
+    ("quorum = 3", "quorum = 11", "quorum", "rounds.quorum", "larger than bounds.sites", "smaller"),
     ("margin = 0.01", "margin = inf", "margin", "evaluation.margin", "finite", ""),
     ('"brier", "auroc",', '"brier", "aurok",', "metrics =", "evaluation.metrics", "no metric 'aurok'", "auroc"),
     ('"auprc", "accuracy"', '"auprc", "auroc"', "metrics =", "evaluation.metrics", "twice", "leave out"),
@@ -92,7 +92,7 @@ def test_a_target_of_a_metric_that_grows_lies_between_0_and_1() -> None:
 
 
 def test_all_findings_are_listed_in_order_of_line() -> None:
-    text = GOOD.replace("quorum = 2", "quorum = -1").replace("batch_size = 32", "batch_size = 0").replace('study = "my-study"', "")
+    text = GOOD.replace("quorum = 3", "quorum = -1").replace("batch_size = 32", "batch_size = 0").replace('study = "my-study"', "")
     findings = refused(text)
     assert [finding.key for finding in findings] == ["study", "phases.train.batch_size", "rounds.quorum"]
     with pytest.raises(FileRefused, match=r"study\.toml: 3 things are wrong"):
@@ -100,7 +100,7 @@ def test_all_findings_are_listed_in_order_of_line() -> None:
 
 
 def test_a_message_for_one_finding_is_one_sentence_with_file_line_and_key() -> None:
-    text = changed("quorum = 2", "quorum = 0")
+    text = changed("quorum = 3", "quorum = 0")
     with pytest.raises(FileRefused) as caught:
         read_protocol(text, "here/study.toml")
     assert caught.value.message.startswith(f"here/study.toml, line {line_with(text, 'quorum')}, rounds.quorum: must be")

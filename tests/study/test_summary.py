@@ -10,6 +10,7 @@ from wardround.study.protocol.summary import as_text, summary
 from wardround.study.protocol.templates import template
 
 GOOD = template("binary")
+PLAIN = GOOD.replace('combine = "secure"', 'combine = "plain" ').replace("counts = false", "counts = true ")
 
 
 def page(text: str = GOOD) -> str:
@@ -35,9 +36,11 @@ def test_every_field_and_every_phase_is_named() -> None:
     [
         ("rounds = 60", "rounds = 7", "at most 24 messages for 3 settings"),
         ("tune = ", "# tune = ", "2. train: at most 61 messages, with"),
-        ("quorum = 2", "quorum = 4", "at least 4 hospitals"),
+        ("quorum = 3", "quorum = 4", "at least 4 hospitals"),
         ("due_seconds = 3600", "due_seconds = 172800", "2 days to answer"),
-        ("counts = true", "counts = false", "may not leave a hospital"),
+        ('combine = "secure"', 'combine = "plain" ', "may not leave a hospital in these sums"),
+        ("quorum = 3", "quorum = 8", "closes with at most 2 of them absent, so with at least 8"),
+        ("quorum = 3", "quorum = 8", "no total over fewer than 8 hospitals"),
         ('patient = "patient" ', 'patient = ""', "all figures are about rows"),
         ("test = 0.2", "test = 0.3", "50% training, 20% validation, 30% test"),
         ("# target = 0.05", "target = 0.05", "brier on validation patients reaches 0.05"),
@@ -67,12 +70,36 @@ def test_lines_are_folded() -> None:
 
 
 def test_the_page_does_not_deny_what_histograms_can_show() -> None:
-    parts = {part.title: " ".join(part.lines) for part in summary(read_protocol(GOOD, "study.toml"))}
+    parts = {part.title: " ".join(part.lines) for part in summary(read_protocol(PLAIN, "study.toml"))}
     assert "they can show single patients' scores and labels" in parts["What leaves each hospital"]
     assert "single patients' scores and labels" in parts["What this does not protect against"]
     assert "prediction for a single patient" not in parts["What never leaves"]
     none = {
-        part.title: " ".join(part.lines) for part in summary(read_protocol(GOOD.replace("counts = true", "counts = false"), "study.toml"))
+        part.title: " ".join(part.lines) for part in summary(read_protocol(PLAIN.replace("counts = true", "counts = false"), "study.toml"))
     }
     assert "histograms: at a small hospital" not in none["What leaves each hospital"]
     assert "The prediction for a single patient." in none["What never leaves"]
+
+
+def test_the_page_says_what_a_secure_sum_hides_and_what_it_does_not() -> None:
+    parts = {part.title: " ".join(part.lines) for part in summary(read_protocol(GOOD, "study.toml"))}
+    assert "sees only their total" in parts["Privacy"] and "Plain sums" not in parts["Privacy"]
+    assert "four small ones of the secure sum" in parts["What leaves each hospital"]
+    for said in ("carry no noise", "can add false sums up to its limits unseen", "take their own sums off the total"):
+        assert said in parts["What this does not protect against"]
+    plain = as_text(summary(read_protocol(PLAIN, "study.toml")), width=10_000)
+    assert "ecure sum" not in plain and "carry no noise" not in plain
+
+
+@pytest.mark.parametrize(
+    ("sites", "quorum", "said"),
+    [
+        (3, 3, "in which 3 hospitals begin closes only if none of them is absent; of fewer nothing is learnt."),
+        (4, 3, "in which 4 hospitals begin closes with at most 1 of them absent, so with at least 3;"),
+        (40, 3, "in which 40 hospitals begin closes with at most 13 of them absent, so with at least 27;"),
+    ],
+)
+def test_how_many_may_be_absent_follows_from_the_number_of_hospitals(sites: int, quorum: int, said: str) -> None:
+    text = page(GOOD.replace("sites = 10 ", f"sites = {sites} ").replace("quorum = 3 ", f"quorum = {quorum} "))
+    assert said in text
+    assert ("Where fewer begin" in text) is (sites > 3)

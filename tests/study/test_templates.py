@@ -7,6 +7,7 @@ import pytest
 from wardround.study.errors import ProtocolError
 from wardround.study.protocol.load import read_protocol
 from wardround.study.protocol.templates import left_to_fill_in, template, template_names
+from wardround.study.threshold import LEAST
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -42,3 +43,9 @@ def test_what_still_says_what_the_template_says_is_left_to_fill_in(name: str) ->
 @pytest.mark.parametrize(("name", "score"), [("binary", "brier"), ("multiclass", "loss")])
 def test_a_proper_score_decides(name: str, score: str) -> None:
     assert read_protocol(template(name), "study.toml").primary == score
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_a_template_hides_each_hospitals_sums(name: str) -> None:
+    protocol = read_protocol(template(name), "study.toml")
+    assert protocol.hides and protocol.rounds.quorum >= LEAST and not protocol.privacy.counts

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from wardround.study.arrays import arrays_digest, from_bytes, put_under, to_bytes, under
 from wardround.study.canonical import canonical, digest
 from wardround.study.errors import VerificationError
+from wardround.study.layout import Term
 from wardround.study.streams import Stream
-from wardround.study.task import Ask, RoundClosed, Task, Term
+from wardround.study.task import Ask, RoundClosed, Task
 
 
 def test_the_digest_of_arrays_is_that_of_their_file() -> None:

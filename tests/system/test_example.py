@@ -14,7 +14,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.engines.federated import free_port
-from wardround.combining.plain import Plain
 from wardround.coordinator.book import Book
 from wardround.coordinator.rounds import Step, run_study
 from wardround.coordinator.store import Store
@@ -104,7 +103,8 @@ def test_one_process_makes_the_same_model_of_the_same_keys_and_rows(ran: tuple[P
         gate = Site(name, agreed, folder.keys, rules, memory, own, key.public_key(), len(data.rows("train")))
         places[name] = Place(gate, data, folder.snapshot)
     book = Book(agreed, store, log, key, {name: place.site.keys.public for name, place in places.items()}, lambda event: None)
-    steps = [Step(algorithm, Plain()) for algorithm in agreed.algorithms]
+    combiner = agreed.combiner
+    steps = [Step(algorithm, combiner) for algorithm in agreed.algorithms]
     done = run_study(agreed, steps, InProcess(agreed, places), book, initial_parameters(agreed))
     store.close()
     assert done["train"].digest == result(work)["model_digest"]

@@ -564,6 +564,12 @@ def held(site: Gate) -> int:
     return len(hospital.status(site.folder)["held"])
 
 
+def code(site: Gate) -> str:
+    """Return the code under which a hospital's answer waits."""
+    (one,) = hospital.status(site.folder)["held"]
+    return str(one["code"])
+
+
 def left(site: Gate) -> int:
     """Return how often something left a hospital."""
     return sum(entry["t"] == "egress" for entry in hospital.entries(site.folder))
@@ -588,12 +594,14 @@ def test_in_a_round_a_rule_is_named_and_an_answer_waits_for_a_person(tmp_path: P
         assert isinstance(found["open"], Update)
         wait_until(lambda: held(waits) == 1)
         assert (left(closed), left(waits), left(made.gates["open"])) == (0, 0, 1)
-        assert hospital.decide(waits.folder, "refuse") == 1
+        first = code(waits)
+        assert hospital.decide(waits.folder, "refuse", first) == "moments, round 1"
         refusal = rounds.answers(("held",))["held"]
         assert isinstance(refusal, Refusal) and refusal.reason == "a person at the site looked at the answer and refused it"
         rounds.send()
         wait_until(lambda: held(waits) == 1)
         assert left(waits) == 0
-        assert hospital.decide(waits.folder, "release") == 1
+        assert code(waits) == first, "the same sums, not worked out again"
+        hospital.decide(waits.folder, "release", first)
         assert isinstance(rounds.answers(("held",))["held"], Update)
         assert left(waits) == 1

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.system.intruder import HONEST, LISTENED, MALLORY, PUBLISHED, Stage, public_key, stage
 from wardround import hospital
+from wardround.combining.fixedpoint import unpack
 from wardround.engines import parts
 from wardround.engines.messages import COORDINATOR, Message, task_message
 from wardround.engines.parts import Body
@@ -289,7 +290,7 @@ def test_sums_without_the_hospitals_signature_for_this_very_task_are_not_admitte
     stolen = replace(sums, task=task.digest, site=MALLORY)
     if own:
         stolen = replace(stolen, signature=sign(under_attack.folder(MALLORY).keys.signing, UPDATE, sums.signed_part()))
-    admitted = under_attack.book.admit(task, stolen)
+    admitted = under_attack.book.admit(task, stolen, unpack)
     assert isinstance(admitted, Refusal) and admitted.site == MALLORY
     under_attack.made.serving.store.connection.rollback()
     under_attack.honest_round()

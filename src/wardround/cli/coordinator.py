@@ -30,11 +30,12 @@ def init(
 ) -> None:
     """Make a coordinator's folder for one study: keys, certificates, the plan and its initial parameters. Nothing is started."""
     from wardround import centre
+    from wardround.record.note import fingerprint
     from wardround.simulation import load_study
 
     made = centre.init(folder, load_study(study).protocol, name, address, port, host or [], slots)
     say.line(f"Made {folder} for study {made.protocol.study}, protocol {made.protocol.digest}.")
-    say.line(f"Fingerprint of the coordinator: {centre.fingerprint(made.signer.vkey)}", bold=True)
+    say.line(f"Fingerprint of the coordinator: {fingerprint(made.signer.vkey)}", bold=True)
     say.line(f"Invite a hospital: wardround coordinator invite {folder} NAME. Then serve: wardround coordinator serve {folder}")
 
 
@@ -48,6 +49,7 @@ def invite(
     """Write an invite for one hospital: good once, and until it expires. Whoever holds it can join, so hand it over safely."""
     from wardround import centre
     from wardround.coordinator.folder import Folder, write_secret
+    from wardround.record.note import fingerprint
     from wardround.study.errors import StoreError
 
     place, made = out or folder / f"{site}.invite", Folder(folder)
@@ -55,7 +57,7 @@ def invite(
         raise StoreError(f"{place} exists already.", "Remove it first, or name another file.")
     write_secret(place, centre.invite(made, site, hours))
     say.line(f"Wrote {place}, good for {hours:g} hours and once. Give it to {site} on a way that others cannot read.")
-    say.line(f"Fingerprint to compare by telephone: {centre.fingerprint(made.signer.vkey)}")
+    say.line(f"Fingerprint to compare by telephone: {fingerprint(made.signer.vkey)}")
 
 
 @app.command()
@@ -86,13 +88,31 @@ def _serve(serving: Serving) -> None:
 
 
 @app.command()
-def revoke(folder: FOLDER, site: Annotated[str, typer.Argument(help="Name of the hospital.")]) -> None:
-    """Cut a hospital off, at once; its key is good no longer, and the study goes on without it."""
+def revoke(
+    folder: FOLDER,
+    site: Annotated[str, typer.Argument(help="Name of the hospital.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Cut a hospital off, at once; its key is good no longer, and the study goes on without it. Exit code 1: the hub could not be told."""
+    from dataclasses import asdict
+
     from wardround import centre
     from wardround.coordinator.folder import Folder
+    from wardround.study.errors import Unreachable
 
-    centre.cut_off(Folder(folder), site, "revoked")
-    say.line(f"{site} is cut off.")
+    done = centre.cut_off(Folder(folder), site, "revoked")
+    if json:
+        say.document(asdict(done))
+    elif done.hub == "told":
+        say.line(f"{site} is cut off: the hub was told, its key is good no longer and its line is cut.")
+        if len(done.servers) > 1:
+            say.line(f"Servers of the hub that read the new list: {', '.join(done.servers)}.")
+            say.line(f"One that is down now must start on {folder / 'hub' / 'nats.conf'}, or on a copy as of now.")
+    elif done.hub == "not running":
+        say.line(f"{site} is cut off: no hub runs now, and when it starts {site}'s key is good no longer.")
+    if done.hub == "not told":
+        say.complain(Unreachable(f"{site} is off the list, but the hub was not told, so its line may still be up: {done.why}", done.remedy))
+        raise typer.Exit(say.NO)
 
 
 @app.command()
@@ -107,4 +127,4 @@ def status(folder: FOLDER, json: Annotated[bool, typer.Option("--json", help="Pr
         return
     say.line(f"Study {found['study']}: {found['text']}", bold=True)
     for site in found["sites"]:
-        say.line(f"  {site['site']:<24} {site['state']}")
+        say.line(f"  {site['site']:<24} {site['state']}{site['fingerprint'] and '; fingerprint ' + site['fingerprint']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +26,8 @@ def join(
     import time
 
     from wardround import hospital
-    from wardround.centre import fingerprint
     from wardround.cli.site import site_text
+    from wardround.record.note import fingerprint
     from wardround.study.errors import VerificationError
 
     found = fingerprint(hospital.read_invite(invite, time.time()).coordinator)
@@ -42,6 +43,7 @@ def join(
         say.line(f"Wrote {site_file}; name your table and columns in it.")
     say.line(f"{member.site} has joined study {member.study}; its keys lie in {folder / 'keys'} and never leave.")
     say.line(f"Fingerprint of the coordinator, to compare by telephone: {fingerprint(member.coordinator)}", bold=True)
+    say.line(f"Fingerprint of this hospital, for those who ask: {made.fingerprint}")
     say.line("Next: read the protocol (wardround site review), allow what you allow in policy.toml, then: wardround site approve")
 
 
@@ -83,8 +85,11 @@ def approve(
     role: Annotated[str, typer.Option("--as", help="Who approves, such as data-protection officer.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
     held: Annotated[
-        bool, typer.Option("--held", help="Let out the answers that wait for a look, in place of approving the protocol.")
-    ] = False,
+        str,
+        typer.Option(
+            metavar="CODE", help="Let out the answer that 'site status' shows under this code, in place of approving the protocol."
+        ),
+    ] = "",
 ) -> None:
     """Sign this exact protocol for this hospital. Prepares the data first if that was not done, in a process of its own."""
     from wardround import hospital
@@ -92,7 +97,7 @@ def approve(
 
     made = SiteFolder(folder)
     if held:
-        say.line(f"{hospital.decide(made, 'release')} answers are let out.")
+        say.line(f"The answer to {hospital.decide(made, 'release', held)} is let out.")
         return
     if not (folder / PREPARED).exists():
         _prepare_apart(folder)
@@ -108,7 +113,9 @@ def approve(
 def refuse(
     folder: FOLDER = HERE,
     reason: Annotated[str, typer.Option(help="One line that the coordinating centre is told.")] = "no reason given",
-    held: Annotated[bool, typer.Option("--held", help="Refuse the answers that wait for a look, in place of the protocol.")] = False,
+    held: Annotated[
+        str, typer.Option(metavar="CODE", help="Refuse the answer that 'site status' shows under this code, in place of the protocol.")
+    ] = "",
 ) -> None:
     """Refuse the protocol: nothing is answered from now on, and the coordinating centre is told."""
     from wardround import hospital
@@ -116,7 +123,7 @@ def refuse(
 
     made = SiteFolder(folder)
     if held:
-        say.line(f"{hospital.decide(made, 'refuse')} answers are refused.")
+        say.line(f"The answer to {hospital.decide(made, 'refuse', held)} is refused.")
         return
     told = hospital.refuse(made, reason)
     say.line("Refused. " + ("The coordinating centre is told." if told else "The coordinating centre could not be told; tell it yourself."))
@@ -153,9 +160,17 @@ def status(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", h
     for name, count in facts["log"].items():
         say.line(f"  {name:<12} {count}")
     for held in facts["held"]:
-        say.line(f"  waits for a look: {held['turn']}")
+        say.line(f"  waits for a look: {held['turn']}, code {held['code']}")
         for term in held["terms"]:
             say.line(f"    {term['name']:<32} {term['shape']!s:<14} from {term['low']:.4g} to {term['high']:.4g}")
+    say.line(f"  fingerprint of this hospital: {facts['fingerprint']}")
+    for other in facts["others"]:
+        say.line(f"  met {other['site']}, fingerprint {other['fingerprint']}, to be compared by telephone")
+    for path in facts["evidence"]:
+        say.line(f"  a step of the secure sum was refused; what the coordinating centre had signed lies in {path}")
+    for failure in facts["failures"]:
+        when = datetime.datetime.fromtimestamp(failure["time"]).isoformat(" ")
+        say.line(f"  went wrong here at {when}: {failure['text']}")
 
 
 def log(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print every entry as a line of JSON.")] = False) -> None:
@@ -183,6 +198,12 @@ def _sentence(entry: dict[str, Any]) -> str:
             text = f"brought a snapshot of {entry['patients']} patients from a {entry['source']} source"
         case "approval":
             text = f"approved protocol {entry['protocol']} ({entry['role']})"
+        case "declined":
+            text = f"refused protocol {entry['protocol']}: {entry['reason']}"
+        case "left":
+            text = "left the study"
+        case "handed_over":
+            text = f"handed a copy of this log to the {entry['to']}"
         case _:
             text = f"{entry['t']} {turn}".strip()
     return f"{entry['ts']}  {text}"

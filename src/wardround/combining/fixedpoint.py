@@ -7,6 +7,7 @@ beyond its term's limit is refused, never clipped: clipping would change an hone
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ import numpy as np
 from wardround.study.arrays import Arrays, Lazy, from_bytes, keep, size_of, to_bytes
 from wardround.study.errors import VerificationError
 from wardround.study.files import LARGE, Data
-from wardround.study.task import Layout, Term
+from wardround.study.layout import Layout, Term
 
 _TYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {32: np.dtype(np.int32), 64: np.dtype(np.int64)}
 
+_BLOCK = 2**16
+"""Numbers of a large tensor that are encoded at a time."""
 
-class OutOfBounds(Exception):
+
+class OutOfBounds(VerificationError):
     """Say that a value is not finite or beyond its term's limit; becomes a refusal that names the site."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        """Say what is wrong; the remedy is for whoever refuses."""
+        super().__init__(message, remedy)
 
 
 def encode(term: Term, value: np.ndarray, share: float = 1.0) -> np.ndarray:
@@ -56,7 +64,7 @@ def share_of(layout: Layout, term: Term, sums: Arrays) -> float:
 
 def decode(term: Term, total: np.ndarray) -> np.ndarray:
     """Return a total as float64 numbers."""
-    return np.asarray(total.astype(np.float64) * term.step)
+    return np.asarray(np.multiply(total, term.step, dtype=np.float64))
 
 
 def decoded(layout: Layout, integers: Arrays) -> Arrays:
@@ -86,11 +94,22 @@ def _packed_large(layout: Layout, sums: Arrays, room: Path) -> Data | None:
     """Encode and write sums one at a time, if they are large."""
     terms = {term.name: term for term in layout}
     specs = {name: (_TYPES[term.bits], term.shape) for name, term in terms.items()}
-    integers = Lazy(specs, lambda name: encode(terms[name], sums[name], share_of(layout, terms[name], sums)))
+    integers = Lazy(specs, lambda name: _encode_large(terms[name], sums[name], share_of(layout, terms[name], sums)))
     if integers.nbytes < LARGE:
         return None
     room.mkdir(mode=0o700, exist_ok=True)
     return keep(integers, room / f"{secrets.token_hex(8)}.update")
+
+
+def _encode_large(term: Term, value: np.ndarray, share: float) -> np.ndarray:
+    """Return what `encode` returns, made block by block: what it needs beside the tensor stays small."""
+    if tuple(value.shape) != term.shape or np.ndim(term.limit) or np.ndim(term.step):
+        return encode(term, value, share)
+    found, flat = np.empty(value.size, _TYPES[term.bits]), value.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        part = flat[start : start + _BLOCK]
+        found[start : start + _BLOCK] = encode(replace(term, shape=part.shape), part, share)
+    return found.reshape(term.shape)
 
 
 def unpack(layout: Layout, body: Data) -> Arrays:
@@ -99,10 +118,7 @@ def unpack(layout: Layout, body: Data) -> Arrays:
     Raises:
         OutOfBounds: something is missing, unknown, of another type or shape, or beyond its limit.
     """
-    try:
-        arrays = from_bytes(body)
-    except VerificationError as error:
-        raise OutOfBounds("the body is not a safetensors file") from error
+    arrays = from_bytes(body)
     if set(arrays) != {term.name for term in layout}:
         raise OutOfBounds("the names are not those of the layout")
     for term in layout:
@@ -116,3 +132,21 @@ def unpack(layout: Layout, body: Data) -> Arrays:
         if term.kind == "count" and not term.noise and bool(np.any(got < 0)):
             raise OutOfBounds(f"{term.name} is a count and holds a negative number")
     return arrays
+
+
+def check_total(layout: Layout, integers: Arrays, sites: int) -> None:
+    """Hold a total against what so many sites may send together.
+
+    Raises:
+        OutOfBounds: it is more than that.
+    """
+    terms = {term.name: term for term in layout}
+    for term in layout:
+        share = float(sites) if term.per is None else float(integers[term.per]) / float(np.max(terms[term.per].limit))
+        largest = np.floor((share * np.asarray(term.limit) + 12 * term.noise) / term.step + 0.5 * sites)
+        total = integers[term.name]
+        ends = total if largest.ndim else np.asarray([total.max(initial=0), total.min(initial=0)])  # with one limit the extremes tell
+        if not bool(np.all((ends <= largest) & (ends >= -largest))) or (
+            term.kind == "count" and not term.noise and bool(np.any(total < 0))
+        ):
+            raise OutOfBounds(f"the total of {term.name} is beyond what {sites} sites may send together")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from wardround.study.interfaces import Admit, Engine
+from wardround.study.interfaces import Admit, Engine, Read, T
 from wardround.study.task import Refusal, Task, Update
 
-Admitted = tuple[Update, Mapping[str, np.ndarray]]
-"""An update, and its integers."""
+LATE = "See that the site's gate runs and reaches the coordinator; the study goes on while the quorum holds."
 
 
-def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float, refusals: list[Refusal]) -> Iterator[Admitted]:
-    """Yield each admitted update with its integers, as they come; each site once.
+def gather(
+    engine: Engine, tasks: Sequence[Task], admit: Admit, read: Read[T], due: float, refusals: list[Refusal]
+) -> Iterator[tuple[Update, T]]:
+    """Yield each admitted update with what it holds, as they come; each site once.
 
     Args:
         engine: carries tasks and answers.
         tasks: one a site.
         admit: holds an update against its task.
+        read: makes of a body what it holds.
         due: seconds until whoever has not answered counts as absent.
         refusals: gets a refusal for each site that is not among the admitted.
     """
@@ -30,11 +30,9 @@ def gather(engine: Engine, tasks: Sequence[Task], admit: Admit, due: float, refu
         if task is None or task.site != reply.site:
             continue  # a repeat, or an answer to another round: the first one stands
         del waiting[reply.task]
-        admitted = reply if isinstance(reply, Refusal) else admit(task, reply)
+        admitted = reply if isinstance(reply, Refusal) else admit(task, reply, read)
         if isinstance(admitted, Refusal):
             refusals.append(admitted)
         elif isinstance(reply, Update):
             yield reply, admitted
-    remedy = "See that the site's gate runs and reaches the coordinator; the study goes on while the quorum holds."
-    late = f"no answer within {due:g} s"
-    refusals += [Refusal(task.digest, task.site, "deadline", late, remedy, again=True) for task in waiting.values()]
+    refusals += [Refusal(task.digest, task.site, "deadline", f"no answer within {due:g} s", LATE, again=True) for task in waiting.values()]

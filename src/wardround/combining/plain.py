@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.combining.fixedpoint import decoded
+from wardround.combining.fixedpoint import decoded, unpack
 from wardround.combining.gather import gather
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine
 from wardround.study.task import Refusal, Short, Task, Total
@@ -23,7 +23,7 @@ class Plain(Combiner):
         integers = {term.name: np.zeros(term.shape, term.total_type(len(tasks))) for term in layout}
         receipts: list[str] = []
         refusals: list[Refusal] = []
-        for update, sent in gather(engine, tasks, admit, due, refusals):
+        for update, sent in gather(engine, tasks, admit, unpack, due, refusals):
             receipts.append(update.receipt.entry)
             for name, value in sent.items():
                 integers[name] += value

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.combining.fixedpoint import decode
+from wardround.combining.fixedpoint import decode, unpack
 from wardround.combining.gather import gather
 from wardround.study.arrays import Arrays
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Rule
-from wardround.study.task import Layout, Refusal, Short, Task, Total
+from wardround.study.layout import Layout
+from wardround.study.task import Refusal, Short, Task, Total
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Ruled(Combiner):
         answers: dict[str, dict[str, np.ndarray]] = {}
         receipts: list[str] = []
         refusals: list[Refusal] = []
-        for update, sent in gather(engine, tasks, admit, due, refusals):
+        for update, sent in gather(engine, tasks, admit, unpack, due, refusals):
             receipts.append(update.receipt.entry)
             answers[update.site] = {name: np.asarray(value, dtype=np.int64) for name, value in sent.items()}
         if len(answers) < quorum:

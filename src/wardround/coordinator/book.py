@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from wardround.combining.fixedpoint import OutOfBounds, unpack
 from wardround.coordinator import events
 from wardround.coordinator.store import Store
 from wardround.record.commitment import commit
@@ -18,8 +17,11 @@ from wardround.record.envelope import CLOSING, UPDATE, check, sign
 from wardround.record.log import Log
 from wardround.study.canonical import digest_json
 from wardround.study.errors import VerificationError
+from wardround.study.files import Data
+from wardround.study.interfaces import Read, T
+from wardround.study.layout import layout_json
 from wardround.study.protocol import Protocol
-from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task, Total, Update, layout_json
+from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task, Total, Update
 
 LOOK = "Look at this site's data and software; the study goes on while the quorum holds."
 
@@ -56,34 +58,38 @@ class Book:
     def opened(self, state: State, tasks: Sequence[Task]) -> None:
         """Note that a round is asked."""
         task = tasks[0]
-        self.store.put_layout(task.body.layout_digest, layout_json(task.body.layout))
-        digests = {"state": state.digest, "ask": task.ask, "layout": task.body.layout_digest, "roster": task.roster}
+        self.store.put_layout(task.layout, layout_json(task.body.layout))
+        digests = {"state": state.digest, "ask": task.ask, "layout": task.layout, "roster": task.roster}
         self.log.append("round_open", **task.turn, **digests, sites=len(tasks), due=int(task.due))
         self._bytes_up, self._started = 0, time.perf_counter()
         most = getattr(self.protocol.by_phase[task.phase].options, "rounds", None)
         self.watch(events.RoundOpened(task.phase, task.round, most, task.attempt, len(tasks)))
 
-    def admit(self, task: Task, update: Update) -> Mapping[str, np.ndarray] | Refusal:
-        """Return the integers of an update that is signed, logged and within bounds; else a refusal that names the site."""
+    def supplies(self, site: str) -> Mapping[str, Data] | None:
+        """Return what a site needs to work out itself what it is asked; None where sites take that as it comes."""
+        return None
+
+    def admit(self, task: Task, update: Update, read: Read[T]) -> T | Refusal:
+        """Return what an update holds that is signed, logged and within bounds; else a refusal that names the site."""
         receipt = update.receipt
         if not receipt.well_formed:
             return Refusal(task.digest, task.site, "admit", "its receipt is not well formed", LOOK)
         committed = commit(bytes.fromhex(receipt.salt), update.body)
         seen = {"commit": committed, "bytes": len(update.body), "entry": receipt.entry, "index": receipt.index}
-        where = {"kind": "sums", "task": task.digest, "layout": task.body.layout_digest, "head": [receipt.size, receipt.root]}
+        where = {"kind": task.holds(self.protocol.hides), "task": task.digest, "layout": task.layout, "head": [receipt.size, receipt.root]}
         self.log.append("ingress", site=task.site, stage=task.stage, **task.turn, **seen, **where)
         self._bytes_up += len(update.body)
         try:
             check(self._sites[task.site], UPDATE, update.signed_part(), update.signature)
             if committed != receipt.commit:
-                raise OutOfBounds("the payload is not what the site committed to")
-            integers = unpack(task.body.layout, update.body)
-        except (OutOfBounds, VerificationError) as error:
-            return Refusal(task.digest, task.site, "admit", plain(getattr(error, "message", str(error))), LOOK)
+                raise VerificationError("the payload is not what the site committed to", LOOK)
+            held = read(task.body.layout, update.body)
+        except VerificationError as error:
+            return Refusal(task.digest, task.site, "admit", plain(error.message), LOOK)
         self.delivered[task.site] = len(self.closings)
         self.store.put_delivered(task.site, len(self.closings))
         self.watch(events.Answered(task.phase, task.round, task.site))
-        return integers
+        return held
 
     def refused(self, state: State, attempt: int, refusals: Sequence[Refusal]) -> None:
         """Note who is not in the total, and why."""
@@ -105,7 +111,7 @@ class Book:
     ) -> State | Done:
         """Close a round: entries, closing, next state and history in one transaction; return the state as it is kept."""
         self.refused(state, attempt, refusals)
-        closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest)
+        closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest, "", *total.proof)
         closing = replace(closing, signature=sign(self._key, CLOSING, closing.signed_part(self.protocol.digest)))
         facts = {"receipts": digest_json(list(total.receipts)), "sites": total.sites, "refused": len(refusals)}
         self.log.append("round_close", **closing.turn, total=closing.total, state=closing.state, **facts)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wardround.coordinator.store import sentences
 from wardround.study.errors import NotAdmitted, StoreError
@@ -64,6 +65,7 @@ class Enrolment:
 
     def __init__(self, path: Path) -> None:
         """Open the list."""
+        self.path = path
         with sentences():
             path.touch(mode=0o600)
             self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
@@ -76,16 +78,20 @@ class Enrolment:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """Hold the list alone for one change; undo it if it fails."""
+        """Hold the list alone for one change; undo it if it fails.
+
+        Raises:
+            StoreError: the disk refused, or another holds the list for too long; nothing was changed.
+        """
         with sentences():
             self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        with sentences():
-            self._db.execute("COMMIT")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk may have undone it already
+                    self._db.execute("ROLLBACK")
+                raise
 
     def add_slots(self, names: Sequence[str], keys: Sequence[str]) -> None:
         """Make places, each with a key that nobody holds."""
@@ -95,11 +101,11 @@ class Enrolment:
 
     def slots(self) -> list[tuple[str, str, str]]:
         """Return each slot's name, key and right."""
-        return [(slot, key, allowed) for slot, key, allowed in self._db.execute("SELECT slot, key, allowed FROM slots ORDER BY slot")]
+        return [(slot, key, allowed) for slot, key, allowed in self._rows("SELECT slot, key, allowed FROM slots ORDER BY slot")]
 
     def sites(self) -> list[Enrolled]:
         """Return every site that has joined, by name."""
-        return [Enrolled(*row) for row in self._db.execute("SELECT site, slot, identity, key, state FROM sites ORDER BY site")]
+        return [Enrolled(*row) for row in self._rows("SELECT site, slot, identity, key, state FROM sites ORDER BY site")]
 
     def site(self, name: str) -> Enrolled | None:
         """Return a site that has joined, or None."""
@@ -107,8 +113,12 @@ class Enrolment:
 
     def invites(self) -> list[Invited]:
         """Return every invite."""
-        rows = self._db.execute("SELECT id, site, slot, expires, used_by FROM invites ORDER BY site, expires")
+        rows = self._rows("SELECT id, site, slot, expires, used_by FROM invites ORDER BY site, expires")
         return [Invited(number, site, slot, expires, used is not None) for number, site, slot, expires, used in rows]
+
+    def _rows(self, query: str) -> list[Any]:
+        with sentences():
+            return self._db.execute(query).fetchall()
 
     def invite(self, number: str, site: str, key: str, expires: int, now: float) -> str:
         """Note an invite and return the slot it is for; an earlier one for this site, if not used, is good no longer.

@@ -80,10 +80,10 @@ def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state:
 
 def plan(protocol: Protocol, engine: Engine, book: Book, state: State, attempt: int, ask: Ask) -> list[Task]:
     """Return one task a site; each carries every closing that the site has not seen yet."""
-    sites = engine.sites()
-    due, roster, head = protocol.rounds.due_seconds, digest_json(list(sites)), book.log.head
-    turn = (protocol.study, protocol.digest, state.phase, state.round, attempt)
-    return [Task(*turn, "answer", site, due, ask.digest, roster, head, unseen(book, site), ask) for site in sites]
+    sites, head = engine.sites(), book.log.head
+    about = (protocol.rounds.due_seconds, ask.digest, digest_json(list(sites)), head)
+    turn, layout = (protocol.study, protocol.digest, state.phase, state.round, attempt), ask.layout_digest
+    return [Task(*turn, "answer", site, *about, unseen(book, site), ask, b"", layout, book.supplies(site)) for site in sites]
 
 
 def unseen(book: Book, site: str) -> tuple[RoundClosed, ...]:
@@ -98,10 +98,8 @@ def closing_tasks(protocol: Protocol, engine: Engine, book: Book) -> list[Task]:
     last = book.closings[-1] if book.closings else None
     phase, round_ = (last.phase, last.round) if last else ("", 0)
     head = book.log.head
-    return [
-        Task(protocol.study, protocol.digest, phase, round_, 0, "close", site, 0.0, nothing, roster, head, unseen(book, site))
-        for site in sites
-    ]
+    turn, about = (protocol.study, protocol.digest, phase, round_, 0), (0.0, nothing, roster, head)
+    return [Task(*turn, "close", site, *about, unseen(book, site), supplies=book.supplies(site)) for site in sites]
 
 
 def give_up(protocol: Protocol, state: State, attempt: int, short: Short) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wardround.study.arrays import Stored, from_bytes, keep, size_of, to_bytes
+from wardround.study.arrays import Arrays, Stored, from_bytes, keep, size_of, to_bytes
 from wardround.study.errors import StoreError
-from wardround.study.files import LARGE, Kept, from_column
+from wardround.study.files import LARGE, Data, Kept, from_column
 from wardround.study.task import Done, RoundClosed, State
 
 _TABLES = (
@@ -24,6 +24,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS closings (number INTEGER PRIMARY KEY, closing TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS delivered (site TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS layouts (digest TEXT PRIMARY KEY, layout BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS supplies (digest TEXT PRIMARY KEY, arrays BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY, row TEXT NOT NULL)",
 )
 
@@ -85,6 +86,11 @@ class Store:
         self.connection.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (state.phase, state.round, attempt, kept))
         return state
 
+    def put_attempt(self, phase: str, attempt: int) -> None:
+        """Note, durably, which attempt comes next even if this one is never heard of again."""
+        self.connection.execute("UPDATE states SET attempt = ? WHERE phase = ?", (attempt, phase))
+        self.commit()
+
     def _in_a_file(self, state: State) -> State:
         """Write a state into a file, unless it is there; that of the round before last is no longer needed."""
         path = self._large(state)
@@ -99,6 +105,26 @@ class Store:
 
     def _large(self, state: State) -> Path:
         return self._folder / "states" / f"{state.phase}-{state.round}.safetensors"
+
+    def supplies(self) -> dict[str, Data]:
+        """Return what sites may need to follow the study, by digest: totals, and the initial parameters."""
+        return {row[0]: from_column(row[1]) for row in self.connection.execute("SELECT digest, arrays FROM supplies")}
+
+    def put_supply(self, name: str, arrays: Arrays) -> None:
+        """Keep arrays that sites may need, by their digest; large ones in a file."""
+        path = self._folder / "supplies" / name.removeprefix("sha256:")
+        with sentences():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            kept = keep(arrays, path) if size_of(arrays) >= LARGE else to_bytes(arrays)
+        self.connection.execute("REPLACE INTO supplies VALUES (?, ?)", (name, kept))
+
+    def drop_supplies(self, needed: Container[str]) -> None:
+        """Forget what no site needs any more."""
+        for name, data in self.supplies().items():
+            if name not in needed:
+                self.connection.execute("DELETE FROM supplies WHERE digest = ?", (name,))
+                if isinstance(data, Kept):
+                    data.remove()
 
     def done(self, phase: str) -> Done | None:
         """Return what a phase came to, if it has ended."""
@@ -116,7 +142,7 @@ class Store:
     def closings(self) -> list[RoundClosed]:
         """Return every closing, oldest first."""
         rows = self.connection.execute("SELECT closing FROM closings ORDER BY number")
-        return [_closing(json.loads(row[0])) for row in rows]
+        return [RoundClosed.of(json.loads(row[0])) for row in rows]
 
     def put_closing(self, number: int, closing: RoundClosed) -> None:
         """Keep a closing under its number."""
@@ -145,10 +171,6 @@ class Store:
     def put_history(self, row: dict[str, Any]) -> None:
         """Add a row."""
         self.connection.execute("INSERT INTO history (row) VALUES (?)", (json.dumps(row),))
-
-
-def _closing(fields: dict[str, Any]) -> RoundClosed:
-    return RoundClosed(**{**fields, "receipts": tuple(fields["receipts"])})
 
 
 @contextmanager

@@ -13,24 +13,26 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from wardround.combining.secure.wording import Broken
 from wardround.engines import parts
 from wardround.engines.connection import Connection
 from wardround.engines.hubkeys import seed
-from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, task_of, update_message
+from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, supplies_of, task_of, update_message
 from wardround.engines.parts import Body
 from wardround.engines.subjects import PARTS, TASKS, Subjects
 from wardround.record.entries import plain
+from wardround.site import evidence
 from wardround.site.approval import approval
-from wardround.site.desk import Desk
+from wardround.site.desk import Desk, Waits
 from wardround.site.folder import SiteFolder, write_bytes
 from wardround.site.journal import Journal
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError, WardroundError
-from wardround.study.files import LARGE, Kept, blocks
+from wardround.study.files import Data, Kept, blocks
 from wardround.study.task import Refusal, Task, Update
 
 BEAT = 2.0
@@ -50,6 +52,26 @@ class Pulse:
     state: str = ""
     time: float = 0.0
     asked: float = 0.0
+
+
+class Supplies(Mapping[str, Data]):
+    """Fetch what a site needs to follow a study, each when it is asked for."""
+
+    def __init__(self, bodies: Mapping[str, Body], fetch: Callable[[Body], Data]) -> None:
+        """Take in where it lies."""
+        self._bodies, self._fetch = bodies, fetch
+
+    def __getitem__(self, name: str) -> Data:
+        return self._fetch(self._bodies[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._bodies
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bodies)
+
+    def __len__(self) -> int:
+        return len(self._bodies)
 
 
 class Agent:
@@ -206,15 +228,15 @@ class Agent:
         else:
             task = task_of(message)
             try:
-                if message.body is not None:
-                    task = asked(task, parts.get(self._link, PARTS, self._subjects.parts, message.body, self._folder.room))
-                settled = self._desk.settle(task)
+                settled = self._desk.settle(task, lambda task: self._whole(task, message))
             except VerificationError as error:
                 settled = self._desk.refuse(task, error)
-            if settled is None and self._desk.waits(task):
-                self._once("An answer waits for a person's look: wardround site status; then site approve --held, or site refuse --held.")
+            if isinstance(settled, Waits):
+                self._once(settled.why)
                 self._take(BEAT)
                 return
+            if isinstance(settled, Refusal) and settled.kind == Broken.__name__:
+                self._prove(task, message, data, settled)
             self._send(task, settled)
             if task.stage == "close":
                 self._hand_over()
@@ -223,8 +245,24 @@ class Agent:
         self._tidy()
         self._said = ""
 
+    def _prove(self, task: Task, message: Message, came: bytes, refusal: Refusal) -> None:
+        """Keep what the coordinator signed of an attempt that a broken step of the secure sum has ended."""
+        before, attempt = self._journal.before(task.digest), {"phase", "round", "attempt"}
+        if before is not None and any(self._read(before).turn.get(name) != message.turn[name] for name in attempt):
+            before = None
+        evidence.keep(self._folder.path, task.digest, came, before, refusal_message(task, refusal).signed(self._folder.keys.signing))
+
+    def _whole(self, task: Task, message: Message) -> Task:
+        """Return a task with what it asks, or with what it takes to work that out."""
+        if (supplies := supplies_of(message)) is not None:
+            return replace(task, supplies=Supplies(supplies, self._fetched))
+        return task if message.body is None else asked(task, self._fetched(message.body))
+
+    def _fetched(self, body: Body) -> Data:
+        return parts.get(self._link, PARTS, self._subjects.parts, body, self._folder.room)
+
     def _tidy(self) -> None:
-        """Remove what is large and no longer needed: all but answers that may have to be sent again."""
+        """Remove what is large and no longer needed: all but answers that wait, or may have to be sent again."""
         needed = self._desk.files()
         for path in self._folder.room.glob("*"):
             if path not in needed:
@@ -233,12 +271,11 @@ class Agent:
     def _send(self, task: Task, settled: Update | Refusal | None) -> None:
         key = self._folder.keys.signing
         if isinstance(settled, Update):
-            body = Body.of(blocks(settled.body))
-            if body.size >= LARGE:
-                self._reply(self._message("upload", {}, body))  # so that the coordinator can take it in while it is under way
-            parts.put(self._link, self._subjects.uploads(self._member.slot), body, blocks(settled.body))
+            body = Body.of(blocks(settled.body)) if task.stage == "answer" else None
+            if body is not None:
+                parts.put(self._link, self._subjects.uploads(self._member.slot), body, blocks(settled.body))
+                self._say(f"{task.phase}, round {task.round + 1}: sums sent, {len(settled.body)} bytes.")
             self._reply(update_message(task, settled, body).signed(key))
-            self._say(f"{task.phase}, round {task.round + 1}: sums sent, {len(settled.body)} bytes.")
         elif isinstance(settled, Refusal):
             self._reply(refusal_message(task, settled).signed(key))
             self._say(f"{task.phase}, round {task.round + 1}: refused: {settled.reason.rstrip('.')}. {settled.remedy}")
@@ -249,6 +286,9 @@ class Agent:
         content: dict[str, Any] = {"checkpoint": "", "vkey": log.signer.vkey}
         body = None
         if "record" in self._folder.rules.may_leave:
+            if [entry["t"] for entry in log.entries()][-1:] != ["handed_over"]:  # else this is another try
+                log.append("handed_over", site=self._member.site, protocol=self._member.protocol, to=COORDINATOR, head=log.head)
+                self._db.commit()
             lines = b"".join(line + b"\n" for line in log.lines())
             body = parts.put_data(self._link, self._subjects.uploads(self._member.slot), lines)
             content["checkpoint"] = log.checkpoint()

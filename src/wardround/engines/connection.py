@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
 import ssl
 import threading
@@ -20,11 +19,11 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import ParseResult, urlsplit
 
-import nats.aio.client
-import nats.aio.transport
+from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
@@ -34,8 +33,8 @@ from wardround.study.errors import NotAdmitted, StoreError, Unreachable, Wardrou
 REQUEST = 2.0
 """Seconds that one request may take before it is tried again."""
 
-PENDING = 16 * 2**20
-"""Bytes that may wait where somebody listens along; what comes beyond is dropped, and fetched later."""
+READ = 2**20
+"""Bytes that are read from the line at a time."""
 
 CONNECT = 5.0
 """Seconds that a first connection may take."""
@@ -51,8 +50,34 @@ class Missing(Exception):
     """Say that a stream holds nothing under a subject."""
 
 
-class _Abrupt(nats.aio.transport.TcpTransport):
-    """Drop a dead TLS connection at once; the library would wait half a minute for the other side's goodbye."""
+class _Silent(asyncio.StreamReaderProtocol):
+    """Let the loop close a TLS line when the other side does; it would warn of a protocol that wants to keep it half open."""
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False
+
+
+class _Abrupt(TcpTransport):
+    """Drop a dead TLS line at once, for whose goodbye the library would wait half a minute, and read more than 32 KiB at a time."""
+
+    def __bool__(self) -> bool:
+        return True  # else the client, which cannot be told of a transport, would put its own in place of one not connected yet
+
+    async def connect_tls(self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int) -> None:
+        assert self._io_writer is not None
+        loop, name = asyncio.get_running_loop(), uri if isinstance(uri, str) else uri.hostname
+        reader = asyncio.StreamReader()
+        protocol = _Silent(reader)
+        upgraded = loop.start_tls(self._io_writer.transport, protocol, ssl_context, server_hostname=name)
+        transport = await asyncio.wait_for(upgraded, connect_timeout)
+        if transport is None:  # it was closed meanwhile
+            raise ConnectionResetError
+        self._io_reader, self._io_writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def read(self, buffer_size: int) -> bytes:
+        assert self._io_reader is not None
+        return await self._io_reader.read(READ)
 
     def close(self) -> None:
         if self._io_writer is not None:
@@ -60,11 +85,6 @@ class _Abrupt(nats.aio.transport.TcpTransport):
 
     async def wait_closed(self) -> None:
         return None
-
-
-# The library offers no other way to name a transport, and to read more than 32 KiB at a time.
-vars(nats.aio.client).update(TcpTransport=_Abrupt, DEFAULT_BUFFER_SIZE=2**20)
-logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in record.getMessage())  # printed at each drop of a TLS line
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
@@ -113,7 +133,8 @@ class Connection:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"hub {owner}", daemon=True)
         self._thread.start()
-        self._nats = nats.aio.client.Client()
+        self._nats = Client()
+        self._nats._transport = _Abrupt()  # type: ignore[no-untyped-call]  # the library has no types
         try:
             self.run(self._connect(url, ca, seed, owner, stay), CONNECT + 1)
         except BaseException:
@@ -211,6 +232,24 @@ class Connection:
         """Send a request and return the first reply's data; see `ask`."""
         return self.run(self.ask(subject, data, timeout)).data
 
+    def requests(self, subject: str, count: int, timeout: float = REQUEST) -> list[bytes]:
+        """Send one request that several answer, and return the data of up to `count` replies, as far as they come in time."""
+
+        async def gathered() -> list[bytes]:
+            heard: asyncio.Queue[Msg] = asyncio.Queue()
+            inbox_of_all, found = self._nats.new_inbox(), list[bytes]()
+            listening = await self._nats.subscribe(inbox_of_all, cb=heard.put)
+            with suppress(NatsError, TimeoutError, OSError):
+                await self._nats.publish(subject, b"", reply=inbox_of_all)
+                async with asyncio.timeout(timeout):
+                    while len(found) < count:
+                        found.append((await heard.get()).data)
+            with suppress(NatsError):
+                await listening.unsubscribe()
+            return found
+
+        return self.run(gathered())
+
     async def store(self, subject: str, data: bytes, once: bool = False) -> None:
         """Put a message into the stream of its subject; it is on the hub's disk when this returns.
 
@@ -289,18 +328,6 @@ class Connection:
 
         async def subscribe() -> None:
             await self._nats.subscribe(subject, cb=answer)
-            await self._nats.flush()
-
-        self.run(subscribe(), REQUEST)
-
-    def overhear(self, subject: str, take: Callable[[str, bytes], Awaitable[None]]) -> None:
-        """Be given what is published on a subject, for as long as the connection lasts; what comes too fast is lost."""
-
-        async def given(message: Msg) -> None:
-            await take(message.subject, message.data)
-
-        async def subscribe() -> None:
-            await self._nats.subscribe(subject, cb=given, pending_bytes_limit=PENDING)
             await self._nats.flush()
 
         self.run(subscribe(), REQUEST)

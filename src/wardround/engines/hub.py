@@ -10,6 +10,7 @@ Source: NATS server configuration, docs.nats.io; the accounts follow what 58 hos
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -19,11 +20,13 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from wardround.coordinator.store import sentences
 from wardround.engines.connection import Connection, listens
 from wardround.engines.parts import SIZE
 from wardround.engines.subjects import PARTS, REPLIES, TASKS, Subjects, inbox
@@ -261,14 +264,53 @@ def version_of(path: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups()) if match else (0,)
 
 
-def write_config(folder: Path, plan: HubPlan) -> None:
-    """Write the configuration, whole or not at all; only this user may read it."""
-    fresh = folder / "nats.conf.new"
-    fresh.touch(mode=0o600)
-    fresh.write_text(plan.text(), encoding="utf-8")
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
-    fresh.replace(folder / "nats.conf")
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only one who writes the configuration and tells the hub, or an older list of sites could come after a newer one."""
+    with (folder / "lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_config(folder: Path, plan: HubPlan, server: Path | None = None) -> bool:
+    """Write the configuration, whole or not at all, and say whether it differs from the last one; only this user may read it.
+
+    Args:
+        folder: of the hub.
+        plan: what it shall say.
+        server: the NATS server that tries it first, or None where there is none.
+
+    Raises:
+        StoreError: the server would refuse it, or the disk does; the last one stays.
+    """
+    fresh, place, text = folder / "nats.conf.new", folder / "nats.conf", plan.text()
+    with sentences():
+        if place.exists() and place.read_text(encoding="utf-8") == text:
+            return False
+        fresh.touch(mode=0o600)
+        fresh.write_text(text, encoding="utf-8")
+        if server is not None:
+            _tried(server, fresh)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        fresh.replace(place)
+    return True
+
+
+def _tried(server: Path, path: Path) -> None:
+    """Refuse a configuration that the server would not start on."""
+    try:
+        done = subprocess.run(
+            [str(server), "-t", "-c", path.name], cwd=path.parent, capture_output=True, text=True, timeout=10, check=False, encoding="utf-8"
+        )
+    except subprocess.TimeoutExpired:
+        raise StoreError(f"The NATS server {server} does not answer.", "See that it is a NATS server (coordinator.toml, binary).") from None
+    if done.returncode != 0:
+        why = (done.stderr.strip().splitlines() or ["it does not say why"])[-1].removeprefix("nats-server: ")
+        path.unlink()
+        raise StoreError(
+            f"The NATS server refuses the hub's new configuration ({why}).", "Mend coordinator.toml, then run the same command again."
+        )
 
 
 def start(server: Path, folder: Path) -> subprocess.Popen[bytes]:
@@ -299,23 +341,6 @@ def stop(folder: Path, url: str, seconds: float) -> None:
             time.sleep(0.02)
     except (OSError, ValueError, Unreachable):
         file.unlink(missing_ok=True)
-
-
-def reload(url: str, ca: str, seed: str) -> None:
-    """Have the running server read its configuration again.
-
-    Raises:
-        Unreachable: it does not run.
-        StoreError: it refuses the configuration and keeps the old one.
-    """
-    link = Connection(url, ca, seed, "admin", stay=False)
-    try:
-        about = link.api("$SYS.REQ.SERVER.PING")
-        reply = link.api(f"$SYS.REQ.SERVER.{about['server']['id']}.RELOAD")
-    finally:
-        link.close()
-    if reply.get("error"):
-        raise StoreError("The hub refuses its new configuration and keeps the old one.", "Look at nats.log in the hub's folder.")
 
 
 def reachable(url: str, ca: str, seed: str) -> bool:

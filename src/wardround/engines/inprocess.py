@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround.engines.workers import Job, Pool
-from wardround.site.accept import Work, accept
-from wardround.site.gate import Site
-from wardround.site.release import release, send
+from wardround.site.accept import accept
+from wardround.site.gate import Site, Work
+from wardround.site.release import release
 from wardround.study.dataset import Dataset
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Engine, Reply
@@ -54,10 +54,7 @@ class InProcess(Engine):
     def send(self, tasks: Sequence[Task]) -> None:
         """Let each site's gate accept or refuse its task."""
         for task in tasks:
-            site = self._places[task.site].site
-            accepted = accept(site, task)
-            if isinstance(accepted, Work) and accepted.before is not None:
-                accepted = send(site, accepted, accepted.before.update.body, accepted.before.proposal)
+            accepted = accept(self._places[task.site].site, task)
             if isinstance(accepted, Work):
                 self._work.append(accepted)
             elif accepted is not None:
@@ -89,8 +86,7 @@ class InProcess(Engine):
 
     def _here(self, work: Sequence[Work]) -> Iterator[tuple[int, Reply]]:
         """Answer in this process, site by site; what fails at one site is that site's refusal."""
-        places = [self._places[one.task.site] for one in work]
-        inputs = [SiteWork(place.data, place.site.state.mine(), one.rng) for place, one in zip(places, work, strict=True)]
+        inputs = [SiteWork(self._places[one.task.site].data, self._places[one.task.site].site.state.mine(), one.rng) for one in work]
         done = 0
         while done < len(work):
             try:

@@ -6,10 +6,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from wardround.coordinator.folder import Folder
-from wardround.engines import hub, hubkeys
+from wardround.engines import hub, hubkeys, hubreload
 from wardround.study.errors import StoreError, WardroundError
 
 
@@ -18,7 +17,10 @@ class Keeper:
 
     Args:
         folder: of the coordinator.
-        tell: is told when the hub had to be started again.
+        tell: is told when the hub had to be started again, and why it does not start.
+
+    Attributes:
+        trouble: why the hub does not run; empty while it does.
     """
 
     def __init__(self, folder: Folder, tell: Callable[[str], None]) -> None:
@@ -33,7 +35,10 @@ class Keeper:
         self._end = threading.Event()
         self._seed = hubkeys.seed(folder.hub_key("admin"))
         self._ours = not folder.settings.url
-        if not self._up():
+        self.trouble = ""
+        if self._up():
+            hubreload.reload(folder.settings.own_url, folder.authority, self._seed)  # it may not have been told of the last change
+        else:
             if not self._ours:
                 raise StoreError(
                     f"Nothing answers at {folder.settings.url}.", "Start the NATS server there with the hub folder's nats.conf."
@@ -73,10 +78,22 @@ class Keeper:
         )
 
     def _watch(self) -> None:
-        """Start the hub again when it ended, however it was started."""
+        """Start the hub again when it ended, however it was started; say once why it does not start."""
         while not self._end.wait(0.5):
-            gone = self._process.poll() is not None if self._process is not None else self._ours and not self._up()
-            if gone and not self._end.is_set():
-                self._tell("The hub ended and is started again.")
-                with suppress(WardroundError):
+            try:
+                gone = self._process.poll() is not None if self._process is not None else self._ours and not self._up()
+                if gone and not self._end.is_set():
+                    if not self.trouble:
+                        self._tell("The hub ended and is started again.")
                     self._start()
+                if self.trouble and self._up():
+                    self.trouble = ""
+            except Exception as error:  # an edge: whatever goes wrong once, the hub is looked after
+                before, self.trouble = self.trouble, reason(error)
+                if self.trouble != before:
+                    self._tell(self.trouble)
+
+
+def reason(error: Exception) -> str:
+    """Return what is wrong and what to do; of a foreign error only its kind, since its text may hold anything."""
+    return str(error) if isinstance(error, WardroundError) else f"The program itself failed ({type(error).__name__}); please report this."

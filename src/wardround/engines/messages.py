@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -21,8 +21,8 @@ from wardround.record.entries import HEAD, NAME
 from wardround.record.envelope import MESSAGE, check, sign
 from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError
-from wardround.study.files import Data
-from wardround.study.task import Ask, Receipt, Refusal, RoundClosed, Task, Update
+from wardround.study.files import Data, blocks
+from wardround.study.task import Ask, Receipt, Refusal, RoundClosed, Stage, Task, Update
 
 COORDINATOR = "coordinator"
 """Name of the coordinator in messages; a colon keeps it apart from every site's."""
@@ -38,7 +38,7 @@ class Message:
     """Hold one message.
 
     Attributes:
-        kind: "task" and "ending" to a site; "update", "refusal", "upload", "approval", "decline", "leave", "record" and "taken" from one;
+        kind: "task" and "ending" to a site; "update", "refusal", "approval", "decline", "leave", "record" and "taken" from one;
             "join", "welcome" and "beat" as requests and replies.
         study: name of the study.
         protocol: digest of the protocol, or empty before it is known.
@@ -116,14 +116,17 @@ class Message:
             raise VerificationError("A message is not well formed.", _REMEDY) from None
 
 
-def task_message(task: Task, body: Body | None) -> Message:
-    """Return the message that carries a task; what is asked travels as `body`."""
+def task_message(task: Task, body: Body | None, supplies: Mapping[str, Body] | None = None) -> Message:
+    """Return the message that carries a task; what is asked travels as `body`, or is worked out from `supplies`."""
     content = {
         "due": task.due,
         "ask": task.ask,
         "roster": task.roster,
+        "layout": task.layout,
+        "relay": task.relay.decode(),
+        "supplies": None if supplies is None else {name: one.describe() for name, one in supplies.items()},
         "head": list(task.head),
-        "closed": [{**vars(closing), "receipts": list(closing.receipts)} for closing in task.closed],
+        "closed": [closing.described for closing in task.closed],
     }
     return Message("task", task.study, task.protocol, COORDINATOR, task.site, {**task.turn, "stage": task.stage}, content, body)
 
@@ -136,14 +139,15 @@ def task_of(message: Message) -> Task:
     """
     turn, content = message.turn, message.content
     try:
-        closed = tuple(RoundClosed(**{**one, "receipts": tuple(one["receipts"])}) for one in content["closed"])
+        closed = tuple(RoundClosed.of(one) for one in content["closed"])
         size, root = content["head"]
-        if turn["stage"] not in ("answer", "close") or not NAME.fits(turn["phase"] or "-") or not HEAD.fits(content["head"]):
+        if turn["stage"] not in get_args(Stage) or not NAME.fits(turn["phase"] or "-") or not HEAD.fits(content["head"]):
             raise ValueError
         where = (turn["phase"], _whole(turn["round"]), _whole(turn["attempt"]), turn["stage"])
         due, ask, roster = float(content["due"]), content["ask"], content["roster"]
-        return Task(message.study, message.protocol, *where, message.to, due, ask, roster, (_whole(size), root), closed)
-    except (ValueError, KeyError, TypeError):
+        passed = {"relay": content["relay"].encode(), "layout": content["layout"]}
+        return Task(message.study, message.protocol, *where, message.to, due, ask, roster, (_whole(size), root), closed, **passed)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise VerificationError("A task is not well formed.", _REMEDY) from None
 
 
@@ -153,12 +157,33 @@ def asked(task: Task, data: Data) -> Task:
     Raises:
         VerificationError: these bytes are not an ask.
     """
-    return replace(task, body=Ask.from_wire(data))
+    ask = Ask.from_wire(data)
+    return replace(task, body=ask, layout=ask.layout_digest)
 
 
-def update_message(task: Task, update: Update, body: Body) -> Message:
-    """Return the message that carries an update; its sums travel as `body`."""
-    content = {"task": update.task, "spent": dict(update.spent), "receipt": vars(update.receipt), "signature": update.signature}
+def supplies_of(message: Message) -> dict[str, Body] | None:
+    """Return where the supplies of a task lie; None where it has none.
+
+    Raises:
+        VerificationError: they are not described as they must be.
+    """
+    found = message.content.get("supplies")
+    try:
+        return None if found is None else {str(name): Body.described(one) for name, one in found.items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise VerificationError("A task is not well formed.", _REMEDY) from None
+
+
+def update_message(task: Task, update: Update, body: Body | None) -> Message:
+    """Return the message that carries an update; its sums travel as `body`, what is said in another exchange travels here."""
+    content: dict[str, Any] = {
+        "task": update.task,
+        "spent": dict(update.spent),
+        "receipt": vars(update.receipt),
+        "signature": update.signature,
+    }
+    if body is None:
+        content["said"] = b"".join(blocks(update.body)).decode()
     return Message("update", task.study, task.protocol, update.site, COORDINATOR, {**task.turn, "stage": task.stage}, content, body)
 
 

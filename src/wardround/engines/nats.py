@@ -7,6 +7,7 @@ already in. A reply to a round that is over is recorded as late and not used.
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import shutil
 import time
@@ -23,7 +24,6 @@ from nats.aio.msg import Msg
 from wardround.engines import parts
 from wardround.engines.connection import Connection
 from wardround.engines.hub import reply_queue
-from wardround.engines.incoming import Incoming
 from wardround.engines.messages import COORDINATOR, Message, refusal_of, task_message, update_of
 from wardround.engines.parts import Body
 from wardround.engines.presence import Presence
@@ -32,11 +32,12 @@ from wardround.study.arrays import pieces
 from wardround.study.errors import StoreError, Unreachable, VerificationError, WardroundError
 from wardround.study.files import Data, Kept
 from wardround.study.interfaces import Engine
-from wardround.study.task import Layout, Refusal, Task, Update
+from wardround.study.layout import Layout
+from wardround.study.task import Refusal, Task, Update
 
 QUEUE = "coordinator"
 TICK = 0.2
-KINDS = ("update", "refusal", "approval", "record", "decline", "leave", "taken", "upload")
+KINDS = ("update", "refusal", "approval", "record", "decline", "leave", "taken")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,6 @@ class Nats(Engine):
         presence: who is there.
         lost_after: seconds that a lost site may hold a round.
         room: folder for what is too large for memory.
-        most: bytes that one site may upload at a time.
         other: is given what is neither an answer nor a refusal, and answers to rounds that are over.
         warn: is told what was thrown away.
     """
@@ -87,7 +87,6 @@ class Nats(Engine):
         presence: Presence,
         lost_after: float,
         room: Path,
-        most: int,
         other: Callable[[Message], None],
         warn: Callable[[str], None],
     ) -> None:
@@ -98,11 +97,10 @@ class Nats(Engine):
         self._inbox: queue.Queue[Post] = queue.Queue()
         self._open: dict[str, Task] = {}
         self._stored: dict[str, Body] = {}
-        self._last: frozenset[str] = frozenset()
+        self._last: frozenset[tuple[str, int, int, bool]] = frozenset()
         self._early: list[Post] = []
         self._read_up_to = 0
-        self._incoming = Incoming(room, most)
-        link.overhear(f"{subjects.uploads('*')}.*.*", self._passing)
+        self._room = room
         reply_queue(link, QUEUE)
         link.start(self._read())
 
@@ -112,16 +110,16 @@ class Nats(Engine):
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Store what is asked, once, and put each task into its site's queue."""
-        names = frozenset(task.digest for task in tasks)
-        if self._last and names != self._last:
+        turns = frozenset((task.phase, task.round, task.attempt, task.stage == "close") for task in tasks)
+        if self._last and turns != self._last:
             self._forget()
-        self._last = names
+        self._last = turns
         members = self._members()
-        self._open = {task.digest: task for task in tasks if task.stage == "answer"}
+        self._open = {task.digest: task for task in tasks if task.stage != "close"}
         for task in tasks:
             if task.site not in members:
                 continue
-            message = task_message(task, self._store(task)).signed(self._key)
+            message = task_message(task, self._store(task), self._supply(task)).signed(self._key)
             self.patiently(partial(self._put_task, members[task.site].slot, message))
 
     def receive(self, due: float) -> Iterator[Update | Refusal]:
@@ -169,8 +167,7 @@ class Nats(Engine):
         slot = self._members()[site].slot
         stream, under = self._subjects.uploads_stream(slot), self._subjects.uploads(slot)
         try:
-            room, here = self._link.run(self._hand_over(slot, body))
-            return parts.get(self._link, stream, under, body, room, here)
+            return parts.get(self._link, stream, under, body, self._room / f"{slot}-{body.group}")
         except OSError as error:
             raise StoreError(f"This machine's disk refused ({error.strerror}).", "Make room, then run the same command again.") from error
         except Unreachable as error:
@@ -198,7 +195,7 @@ class Nats(Engine):
         self._link.run(self._link.store(self._subjects.task(slot), message))
 
     def _store(self, task: Task) -> Body | None:
-        if task.stage != "answer":
+        if task.stage != "answer" or task.supplies is not None:
             return None
         if task.ask not in self._stored:
             ask = task.body
@@ -206,6 +203,18 @@ class Nats(Engine):
             self.patiently(lambda: parts.put(self._link, self._subjects.parts, body, pieces(ask.arrays, ask.head)))
             self._stored[task.ask] = body
         return self._stored[task.ask]
+
+    def _supply(self, task: Task) -> dict[str, Body] | None:
+        """Store what a site needs to work out itself what it is asked; each thing once."""
+        if task.supplies is None:
+            return None
+        for name, data in task.supplies.items():
+            if name not in self._stored:
+                self.patiently(partial(self._put_supply, name, data))
+        return {name: self._stored[name] for name in task.supplies}
+
+    def _put_supply(self, name: str, data: Data) -> None:
+        self._stored[name] = parts.put_data(self._link, self._subjects.parts, data)
 
     def _forget(self) -> None:
         """Let the hub forget what belongs to rounds that are committed: replies that were read, uploads, and what was asked before."""
@@ -242,7 +251,8 @@ class Nats(Engine):
             if message.kind == "refusal":
                 reply: Update | Refusal = refusal_of(message)
             else:
-                body = b"" if message.body is None else self._fetched(message.sender, message.body, most_bytes(task.body.layout))
+                said = str(message.content.get("said", "")).encode()
+                body = said if message.body is None else self._fetched(message.sender, message.body, most_bytes(task.body.layout))
                 reply = update_of(message, body)
         except VerificationError as error:
             reply = Refusal(task.digest, task.site, "admit", error.message.rstrip("."), error.remedy)
@@ -257,14 +267,14 @@ class Nats(Engine):
     async def _read(self) -> None:
         """Read replies one after the other, check who sent them, and put them into the inbox."""
         while True:
-            found = await self._link.next(REPLIES, QUEUE, 2.0)
-            if found is None:
-                continue
             try:
-                self._sort(found)
+                found = await self._link.next(REPLIES, QUEUE, 2.0)
+                if found is not None:
+                    await self._link.acknowledge(found)
+                    self._sort(found)
             except Exception as error:  # an edge: whatever one message does, the next one is read
                 self._warn(f"A message could not be read ({type(error).__name__}).")
-            await self._link.acknowledge(found)
+                await asyncio.sleep(TICK)
 
     def _sort(self, found: Msg) -> None:
         """Check who sent a message, and put it where it is waited for."""
@@ -278,19 +288,7 @@ class Nats(Engine):
         except VerificationError as error:
             self._warn(f"A message from {site or slot} was thrown away: {error.message}")
             return
-        if message.kind == "upload" and message.body is not None:
-            self._incoming.expect(slot, message.body)
-        elif message.kind != "upload":
-            self._inbox.put(Post(message, place))
-
-    async def _hand_over(self, slot: str, body: Body) -> tuple[Path, set[int]]:
-        """Take an upload over from the thread that writes it, in that thread."""
-        return self._incoming.hand_over(slot, body)
-
-    async def _passing(self, subject: str, part: bytes) -> None:
-        """Take in a part that a site puts up, on its way to the hub's disk."""
-        slot, group, name = subject.split(".")[-3:]
-        self._incoming.take(slot, group, name, part)
+        self._inbox.put(Post(message, place))
 
 
 def most_bytes(layout: Layout) -> int:

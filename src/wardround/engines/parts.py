@@ -123,7 +123,7 @@ def put_data(link: Connection, under: str, data: Data) -> Body:
     return body
 
 
-def get(link: Connection, stream: str, under: str, body: Body, room: Path, here: set[int] | None = None) -> Data:
+def get(link: Connection, stream: str, under: str, body: Body, room: Path) -> Data:
     """Return the bytes of this name; large ones in a file in `room`, where an earlier try is gone on with.
 
     Args:
@@ -132,7 +132,6 @@ def get(link: Connection, stream: str, under: str, body: Body, room: Path, here:
         under: subject below which they lie.
         body: name of the bytes.
         room: folder for large ones.
-        here: parts that are known to be in the file, so that they need not be read again.
 
     Raises:
         Unreachable: the hub does not answer, or does not have all parts.
@@ -142,7 +141,7 @@ def get(link: Connection, stream: str, under: str, body: Body, room: Path, here:
     if body.size >= LARGE:
         room.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = room / f"{body.group}.parts"
-        get_into(link, stream, under, body, path, here)
+        get_into(link, stream, under, body, path)
         return Kept(path)
     data = bytearray(body.size)
 
@@ -153,7 +152,7 @@ def get(link: Connection, stream: str, under: str, body: Body, room: Path, here:
     return bytes(data)
 
 
-def get_into(link: Connection, stream: str, under: str, body: Body, path: Path, here: set[int] | None = None) -> None:
+def get_into(link: Connection, stream: str, under: str, body: Body, path: Path) -> None:
     """Write the bytes of this name into a file; parts that are there from an earlier try are kept.
 
     Raises:
@@ -163,11 +162,11 @@ def get_into(link: Connection, stream: str, under: str, body: Body, path: Path, 
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        held, there = os.fstat(handle).st_size, set(here or ())
-        there |= {
+        held = os.fstat(handle).st_size
+        there = {
             number
             for number, name in enumerate(body.parts)
-            if number not in there and number * SIZE < held and hashlib.sha256(os.pread(handle, SIZE, number * SIZE)).hexdigest() == name
+            if number * SIZE < held and hashlib.sha256(os.pread(handle, SIZE, number * SIZE)).hexdigest() == name
         }
         os.ftruncate(handle, body.size)
         missing = [number for number in range(len(body.parts)) if number not in there]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,13 +18,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from wardround.coordinator.enrolment import Enrolment
 from wardround.engines.hubkeys import is_public
+from wardround.engines.keeper import reason
 from wardround.engines.messages import COORDINATOR, Message
 from wardround.engines.parts import Body
 from wardround.engines.presence import Presence
-from wardround.study.errors import NotAdmitted, StoreError, VerificationError, WardroundError
+from wardround.study.errors import NotAdmitted, StoreError, VerificationError
 
 GRACE = 0.05
 """Seconds between a welcome and the hub's new configuration, so that the welcome gets through."""
+
+TRIES = 20
+"""How often the hub is told of a new site, half a second apart."""
 
 
 @dataclass
@@ -35,7 +40,7 @@ class Reception:
         protocol: digest of the plan.
         body: where the plan lies on the hub.
         key: the coordinator's signing key.
-        enrolment: the list; used from the connection's thread only.
+        enrolment: the list; read in the connection's thread, never written there.
         presence: who is there.
         prepare: makes a slot's streams; called in a thread.
         apply: has the hub follow the list; called in a thread.
@@ -55,30 +60,25 @@ class Reception:
     def __post_init__(self) -> None:
         """Keep hold of what goes on after a reply."""
         self._tasks: set[asyncio.Future[None]] = set()
+        self._said = ""
 
     async def join(self, subject: str, data: bytes) -> bytes:
         """Let a site in that shows a good invite; tell others why not."""
         slot = subject.rpartition(".")[2]
         try:
             message, identity = _self_signed(data)
-            content = message.content
-            number, key = str(content["invite"]), str(content["hub_key"])
-            if message.study != self.study or content["slot"] != slot or not is_public(key):
-                raise VerificationError("This request to join is for another study or place.", "Use the invite as it is.")
-            with self.enrolment.change():
-                new = self.enrolment.admit(number, message.sender, slot, identity, key, time.time())
-        except (VerificationError, NotAdmitted, StoreError) as error:
+            new = await asyncio.to_thread(self._admit, slot, message, identity)
+            await asyncio.to_thread(self.prepare, slot)
+        except (VerificationError, NotAdmitted) as error:
             self.tell(f"A request to join from {slot} was turned away: {error.message}")
             return self._reply("welcome", "", {"error": error.message, "remedy": error.remedy})
         except (KeyError, TypeError, ValueError, RecursionError):
             self.tell(f"A request to join from {slot} was turned away: it is not well formed.")
             return b""
-        try:
-            await asyncio.to_thread(self.prepare, slot)
-        except WardroundError as error:
-            self.tell(f"{message.sender} cannot be let in yet: {error}")
-            remedy = "Try the same command again later; the invite stays good."
-            return self._reply("welcome", "", {"error": error.message, "remedy": remedy})
+        except Exception as error:  # an edge: whatever is wrong here, both sides hear of it
+            self.tell(f"A site cannot be let in yet ({slot}): {reason(error)}")
+            remedy = "Try the same command again later, or tell the coordinating centre; the invite stays good."
+            return self._reply("welcome", "", {"error": "The coordinating centre cannot let this site in now.", "remedy": remedy})
         if new:
             self.tell(f"{message.sender} has joined.")
         follow_up = asyncio.ensure_future(self._apply())
@@ -86,10 +86,23 @@ class Reception:
         follow_up.add_done_callback(self._tasks.discard)
         return self._reply("welcome", message.sender, {"protocol": self.protocol, "body": self.body.describe(), "time": int(time.time())})
 
+    def _admit(self, slot: str, message: Message, identity: bytes) -> bool:
+        """Write a site into the list, in a thread and by a connection of its own; return whether it is new there."""
+        content = message.content
+        number, key = str(content["invite"]), str(content["hub_key"])
+        if message.study != self.study or content["slot"] != slot or not is_public(key):
+            raise VerificationError("This request to join is for another study or place.", "Use the invite as it is.")
+        with closing(Enrolment(self.enrolment.path)) as enrolment, enrolment.change():
+            return enrolment.admit(number, message.sender, slot, identity, key, time.time())
+
     async def beat(self, subject: str, data: bytes) -> bytes:
         """Take in a site's beat and tell it how it stands."""
         slot = subject.rpartition(".")[2]
-        site = next((one for one in self.enrolment.sites() if one.slot == slot and one.state == "joined"), None)
+        try:
+            site = next((one for one in self.enrolment.sites() if one.slot == slot and one.state == "joined"), None)
+        except StoreError as error:
+            self._once(f"The list of sites cannot be read: {error}")
+            return b""
         if site is None:
             return b""
         try:
@@ -109,13 +122,21 @@ class Reception:
 
     async def _apply(self) -> None:
         await asyncio.sleep(GRACE)
-        for _ in range(20):
+        for _ in range(TRIES):
             try:
                 await asyncio.to_thread(self.apply)
+                self._said = ""
                 return
-            except WardroundError as error:
-                self.tell(f"The hub could not follow the list of sites yet: {error.message}")
+            except Exception as error:  # an edge: nobody else would hear of it
+                self._once(f"The hub could not follow the list of sites yet: {reason(error)}")
                 await asyncio.sleep(0.5)
+        self.tell("The hub does not know the site that joined last; it is told when the next one joins, or when serve is started again.")
+
+    def _once(self, text: str) -> None:
+        """Tell something, unless it was the last that was told so."""
+        if text != self._said:
+            self.tell(text)
+        self._said = text
 
     def _reply(self, kind: str, to: str, content: Mapping[str, object]) -> bytes:
         return Message(kind, self.study, self.protocol, COORDINATOR, to, {}, content).signed(self.key)

@@ -128,7 +128,7 @@ class Pool:
             )
         header, bodies = frame
         if "reason" in header:
-            return Refusal("", job.site, "answer", header["reason"], header["remedy"])
+            return Refusal("", job.site, "answer", header["reason"], header["remedy"], kind=header["kind"] or "error")
         try:
             return Answer(Stored(Path(header["answer"])) if "answer" in header else from_bytes(bodies[0])), from_bytes(bodies[1]) if len(
                 bodies

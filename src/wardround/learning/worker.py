@@ -44,7 +44,7 @@ def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
                 write_frame(outgoing, {}, [to_bytes(answer.sums), *kept])
         except Exception as error:
             refusal = Refusal.of(site, error)
-            write_frame(outgoing, {"reason": refusal.reason, "remedy": refusal.remedy}, [])
+            write_frame(outgoing, {"reason": refusal.reason, "remedy": refusal.remedy, "kind": type(error).__name__}, [])
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def axis(scale: Scale, signed: bool = False) -> Markup:
 
 
 def two_bars(left: int, stayed: int | None, most: int, says: str) -> Markup:
-    """Return two thin bars on one scale: what left a site, and what stayed there.
+    """Return two thin bars on one scale: what left a site, and what stayed there; one in the middle where only that is known.
 
     Args:
         left: bytes sent.
@@ -98,7 +98,7 @@ def two_bars(left: int, stayed: int | None, most: int, says: str) -> Markup:
         says: both in words.
     """
     bar = Markup('<rect class="{0}" x="0" y="50%" width="{1:.2f}%" height="6" transform="translate(0 {2})"/>')
-    bars = [bar.format("left", _share(left, most), -7)]
+    bars = [bar.format("left", _share(left, most), -3 if stayed is None else -7)]
     if stayed is not None:
         bars.append(bar.format("stayed", _share(stayed, most), 1))
     return Markup('<svg class="plot bars" role="img" focusable="false"><title>{0}</title>{1}</svg>').format(says, Markup("").join(bars))

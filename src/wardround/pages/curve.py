@@ -165,8 +165,9 @@ def _kept(found: Learning, across: Scale, up: Scale) -> Markup:
     x, y = across.at(found.kept[0]), up.at(found.kept[1])
     anchor, shift = ("end", -8) if x > 60 else ("start", 8)
     edge, drop = (0, 11) if y > 60 else (100, -10)
+    middle = " middle" if 30 < x < 70 else ""  # on a phone it would not fit beside the line; the style sheet centres it
     label = f"kept: round {found.kept[0]}, {in_sentence(found.metric)} {number(found.kept[1])}"
     return Markup(
         '<line class="kept" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1:.2f}%" y2="{2}%"/><circle class="ring" cx="{0:.2f}%" cy="{1:.2f}%" r="6.5"/>'
-        '<text class="label" x="{0:.2f}%" y="{2}%" dx="{3}" dy="{4}" text-anchor="{5}">{6}</text>'
-    ).format(x, y, edge, shift, drop, anchor, label)
+        '<text class="label{7}" x="{0:.2f}%" y="{2}%" dx="{3}" dy="{4}" text-anchor="{5}">{6}</text>'
+    ).format(x, y, edge, shift, drop, anchor, label, middle)

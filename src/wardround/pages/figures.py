@@ -87,6 +87,11 @@ def difference(result: Result, other: str, metric: str, site: str | None = None)
     return _paired(result, other, metric, site).rounded(decimals(result, metric))
 
 
+def only_totals(result: Result) -> bool:
+    """Say whether each hospital's own figures stay at that hospital, so that the result holds totals over all sites alone."""
+    return result.get("site_results") == "own"
+
+
 def models(result: Result) -> tuple[str, ...]:
     """Return the names of the models that the result has metrics of, as they stand there."""
     return tuple(_part(result, "metrics"))

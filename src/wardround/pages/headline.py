@@ -1,5 +1,7 @@
 """Say what a study came to in one sentence: who gains, who loses, who cannot say, and by how much over all patients.
 
+Of a study among hospitals, whose result holds totals alone, it says how good the model is over all, and where the rest is.
+
 The report opens with it, the command line ends with it, a notebook shows it. Plain text; whoever sets it in HTML escapes it.
 """
 
@@ -9,11 +11,12 @@ from collections.abc import Mapping
 
 from wardround.pages import words
 from wardround.pages.counted import tested
-from wardround.pages.figures import Figure, Result, better, difference, level, primary
+from wardround.pages.figures import Figure, Result, better, difference, level, only_totals, primary
 
 MOST_NAMES = 4
 MOST_SPELLED = 12
 OF = "\N{RIGHT SINGLE QUOTATION MARK}s"
+STAY = f"each hospital{OF} own figures stay at that hospital"
 
 
 def headline(result: Result) -> str:
@@ -26,7 +29,9 @@ def headline(result: Result) -> str:
         >>> headline({"sites": {"Aachen": {}}, "verdicts": {"Aachen": "cannot_say"}, "synthetic": True})
         'On synthetic data there is not enough evidence to say whether the one site, Aachen, gains from the federated model.'
     """
-    clauses = "; ".join(part for part in (_who(result), _how_much(result)) if part)
+    over_all = _how_much(result)
+    parts = (over_all or "no model was judged over all sites", STAY) if only_totals(result) else (_who(result), over_all)
+    clauses = "; ".join(part for part in parts if part)
     lead = "On synthetic data " if result.get("synthetic") else ""
     return f"{lead}{clauses}." if lead else f"{clauses[:1].upper()}{clauses[1:]}."
 
@@ -87,14 +92,15 @@ def _how_much(result: Result) -> str:
     metric = primary(result)
     name = f"{'its' if result.get('verdicts') else 'the federated model' + OF} {words.in_sentence(metric)}"
     over = f"over all {tested(result)}"
+    judged = f"{name} {over}" if only_totals(result) else f"{over} {name}"
     gap = difference(result, "local", metric)
     if gap.value is not None:
-        return f"{over} {name} {_against(gap, better(result, metric))}"
+        return f"{judged} {_against(gap, better(result, metric))}"
     reached = level(result, "federated", metric)
     if reached.value is None:
         return ""
     within = f" ({words.LEVEL}{words.GAP}interval {reached.interval()})" if reached.bounded else ""
-    return f"{over} {name} is {words.number(reached.value, reached.places)}{within}"
+    return f"{judged} is {words.number(reached.value, reached.places)}{within}"
 
 
 def _against(gap: Figure, sign: int) -> str:

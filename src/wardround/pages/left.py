@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wardround.pages import charts, words
 from wardround.pages.figures import Result
@@ -46,6 +46,8 @@ class Left:
     Attributes:
         recorded: whether the figures come from the record; else they are the result's own.
         summary: one sentence.
+        unlogged: sites of whose log no copy lies in the record, so that nothing here counts what left them.
+        known_stayed: whether the result says of any site how much stayed there.
         kinds: each kind that occurred, and what it means.
         sites: one line a site, and one over all.
         phases: one line a phase.
@@ -54,6 +56,8 @@ class Left:
 
     recorded: bool
     summary: str
+    unlogged: Sequence[str]
+    known_stayed: bool
     kinds: Sequence[tuple[str, str]]
     sites: Sequence[Line]
     phases: Sequence[Line]
@@ -64,16 +68,18 @@ def left(result: Result, record: RecordView | None) -> Left:
     """Return what left, from the sites' own logs where there are any, else from the result's history."""
     gone = missed(result, record)
     if record is None:
-        return Left(False, "", (), (), _from_history(result), gone)
+        return Left(False, "", (), False, (), (), _from_history(result), gone)
     parts = by_site(record)
-    total = in_all(parts)
+    unlogged = [name for name in result.get("sites") or {} if name not in record.sites]
+    total = replace(in_all(parts), name="These sites") if unlogged else in_all(parts)
     rounds, phases = walked(record)
     summary = (
         f"{_many(len(parts), 'site')} sent {_many(total.messages, 'message')}, {words.size(total.bytes)} in all, "
         f"over {_many(rounds, 'round')} in {_many(phases, 'phase')}."
     )
     kinds = [(kind, KINDS.get(kind, "unknown to this release")) for kind, _ in total.kinds]
-    return Left(True, summary, kinds, _site_lines(result, parts, total), [_phase_line(phase) for phase in by_phase(record)], gone)
+    lines, by_phases = _site_lines(result, parts, total), [_phase_line(phase) for phase in by_phase(record)]
+    return Left(True, summary, unlogged, any(line.stayed != words.NONE for line in lines), kinds, lines, by_phases, gone)
 
 
 def _many(count: int, word: str) -> str:

@@ -15,12 +15,13 @@ from markupsafe import Markup
 from wardround.pages import charts, scale, words
 from wardround.pages.counted import rows as rows_in_all
 from wardround.pages.counted import several_rows, unit
-from wardround.pages.figures import Figure, Result, better, difference, level, models, primary
+from wardround.pages.figures import Figure, Result, better, difference, level, models, only_totals, primary
 from wardround.pages.headline import groups
 from wardround.pages.suppress import WITHHELD, few_tested, patients_in_all, patients_of, share_of, small
 from wardround.pages.suppress import cell as count
 
 TOO_FEW = "too few to show"
+UNTOLD = "not told"
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,13 @@ def tally(result: Result) -> tuple[tuple[str, int], ...]:
 
 
 def forest(result: Result) -> Plot | None:
-    """Return the forest plot of federated minus local, the sites sorted by verdict and then by difference, or None without differences."""
+    """Return the forest plot of federated minus local, the sites sorted by verdict and then by difference, or None without such."""
     name, margin = primary(result), float(result.get("margin") or 0.0)
     sign = better(result, name)
     by = groups(result)
     gaps = {site: difference(result, "local", name, site) for sites in by.values() for site in sites}
     overall = difference(result, "local", name)
-    if all(gap.value is None for gap in (overall, *gaps.values())):
+    if only_totals(result) or all(gap.value is None for gap in (overall, *gaps.values())):
         return None
     decided = [gap for verdict, sites in by.items() if verdict != "cannot_say" for site in sites if (gap := gaps[site]).value is not None]
     clear = [*decided, *([overall] if overall.value is not None else [])]
@@ -184,10 +185,10 @@ def metric_table(result: Result) -> tuple[list[str], list[tuple[str, list[Figure
 
 
 def site_table(result: Result) -> tuple[Pair, ...]:
-    """Return each site's federated and local value of the primary metric, their difference, the verdict and why; empty without a test."""
+    """Return each site's federated and local value of the primary metric, their difference, the verdict and why; empty without such."""
     name, notes, verdicts = primary(result), result.get("verdict_notes") or {}, result.get("verdicts") or {}
     rows = []
-    for site in (result.get("sites") or {}) if verdicts or models(result) else ():
+    for site in (result.get("sites") or {}) if not only_totals(result) and (verdicts or models(result)) else ():
         few = few_tested(_site(result, site))
         shown = [level(result, "federated", name, site).text(), level(result, "local", name, site).text()]
         shown.append(difference(result, "local", name, site).text(signed=True))
@@ -205,15 +206,21 @@ def _sentence(text: str) -> str:
 
 
 def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the columns and rows of the table of the sites' data, small counts hidden; a column nobody fills is left out."""
+    """Return the columns and rows of the table of the sites' data, small counts hidden; a column nobody fills is left out.
+
+    A site of a federation that handed over no log has told nothing; its row says so.
+    """
     sites: Mapping[str, Mapping[str, Any]] = result.get("sites") or {}
     by_patient = unit(result) == "patients"
     heads = [unit(result).capitalize(), "Training", "Validation", "Test", "Examples (rows)", "Positive share", "Data at the site"]
     rows = []
     for name, site in sites.items():
-        kept = WITHHELD if small(site.get("patients")) else words.size(site["snapshot_bytes"]) if "snapshot_bytes" in site else words.NONE
+        kept = words.size(site["snapshot_bytes"]) if "snapshot_bytes" in site else words.NONE
+        kept = WITHHELD if small(site.get("patients")) and kept != words.NONE else kept
         examples = count(site.get("examples")) if by_patient else words.NONE
-        rows.append((name, [*patients_of(site).values(), examples, share_of(site), kept]))
+        patients, *parts = patients_of(site).values()
+        told = UNTOLD if only_totals(result) and patients == words.NONE else patients
+        rows.append((name, [told, *parts, examples, share_of(site), kept]))
     used = [index for index in range(len(heads)) if any(cells[index] != words.NONE for _, cells in rows)]
     return [heads[index] for index in used], [(name, [cells[index] for index in used]) for name, cells in rows]
 

@@ -37,10 +37,8 @@ def cell(count: Any) -> str:
     """
     if small(count):
         return HIDDEN
-    band = BAND.fullmatch(count) if isinstance(count, str) else None
-    if band:
-        return f"{whole(int(band[1]))}{NONE}{whole(int(band[2]))}"
-    return whole(count) if isinstance(count, int) else NONE
+    ends = _ends(count)
+    return NONE if ends is None else _span(*ends)
 
 
 def patients_of(site: Mapping[str, Any]) -> dict[str, str]:
@@ -85,14 +83,29 @@ def few_in_all(sites: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def patients_in_all(sites: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
-    """Return the total over the sites whose count may be shown, and a note on those left out.
+    """Return the total over the sites whose count or band may be shown, and a note on those left out.
 
     Example:
         >>> patients_in_all({"a": {"patients": 40}, "b": {"patients": 7}})
         ('40', 'and <10 at 1 site')
+        >>> patients_in_all({"a": {"patients": "50-99"}, "b": {"patients": 40}})[0].replace(NONE, "-")
+        '90-139'
     """
     counts = [site.get("patients") for site in sites.values()]
-    known = [count for count in counts if isinstance(count, int) and not small(count)]
-    hidden = sum(small(count) for count in counts)
-    note = f"and {HIDDEN} at {whole(hidden)} {'site' if hidden == 1 else 'sites'}" if hidden else ""
-    return (whole(sum(known)) if known else NONE), note
+    known = [ends for count in counts if not small(count) and (ends := _ends(count))]
+    left_out = {f"and {HIDDEN} at": sum(map(small, counts)), "not told by": counts.count(None)}
+    note = ", ".join(f"{words} {whole(n)} {'site' if n == 1 else 'sites'}" for words, n in left_out.items() if n)
+    low, high = sum(low for low, _ in known), sum(high for _, high in known)
+    return (_span(low, high) if known else NONE), note
+
+
+def _ends(count: Any) -> tuple[int, int] | None:
+    """Return the least and the most that a count or a band stands for."""
+    if isinstance(count, int):
+        return count, count
+    band = BAND.fullmatch(count) if isinstance(count, str) else None
+    return (int(band[1]), int(band[2])) if band else None
+
+
+def _span(low: int, high: int) -> str:
+    return whole(low) if low == high else f"{whole(low)}{NONE}{whole(high)}"

@@ -191,6 +191,9 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
         (1, "egress"): _site(protocol=DIGEST, **_TURN, **_MESSAGE, **_EGRESS),
         (1, "refused"): _site(**_TURN, task=DIGEST, where=PLACE_AT_SITE, reason=TEXT, bytes=ZERO),
         (1, "adopted"): _site(**_TURN, receipt=HASH),
+        (1, "declined"): _site(protocol=DIGEST, reason=TEXT),
+        (1, "left"): _site(protocol=DIGEST),
+        (1, "handed_over"): _site(protocol=DIGEST, to=NAME, head=HEAD),
         # the study log
         (1, "protocol"): _study(protocol=DIGEST, initial=_map_to(DIGEST), unregistered=_list_of(TEXT), coordinator=NAME),
         (1, "join"): _study(site=SITE, vkey=NAME),
@@ -211,7 +214,8 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
 
 `receipts` in `round_close` is the digest of the canonical JSON list of the sorted leaf hashes of all messages that were logged in that
 attempt, before it closed, of sites without a `refusal` in it. `sites` counts these sites, `refused` those with a refusal; together they are
-the sites that were asked.
+the sites that were asked. A site writes `handed_over` before it gives a copy of its log away: the copy holds it, and `head` is the log's
+before it. `late` names a message that is in its site's log and came after its attempt had closed; it was not used.
 """
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode

@@ -33,6 +33,18 @@ _DASH = "\u2014 "
 _REMEDY = "Ask the owner for a fresh copy; do not rely on this one."
 
 
+def fingerprint(key: str) -> str:
+    """Return a key's fingerprint as people read it to each other by telephone: eight groups of four.
+
+    Args:
+        key: as it is written: the coordinator's verifier key, or a site's public signing key in hex.
+
+    >>> fingerprint("00" * 32)
+    '60e0 5bd1 b195 af2f 9411 2fa7 197a 5c88'
+    """
+    return " ".join(re.findall("....", hashlib.sha256(key.encode()).hexdigest()[:32]))
+
+
 @dataclass(frozen=True)
 class VerifierKey:
     """Name a key whose signature under a note is trusted.

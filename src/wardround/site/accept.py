@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import replace
 
+from wardround.combining.secure.wording import Broken
 from wardround.record.envelope import CLOSING, check
-from wardround.site.gate import Site
+from wardround.site.exchange import step
+from wardround.site.gate import Site, Work
+from wardround.site.release import again
 from wardround.site.state import Answered
 from wardround.study.errors import PolicyRefused, VerificationError
-from wardround.study.streams import Stream
 from wardround.study.task import Refusal, Task, Update
 
 
-@dataclass(frozen=True)
-class Work:
-    """Hold what a worker shall answer.
-
-    Attributes:
-        task: that was accepted.
-        rng: the site's private stream, keyed by the ask's digest.
-        before: the stored answer to the same ask, if an earlier attempt was answered; it is sent again, not worked out again.
-    """
-
-    task: Task
-    rng: Stream
-    before: Answered | None = None
-
-
 def accept(site: Site, task: Task) -> Work | Update | Refusal | None:
-    """Return the work in a task, the stored answer if the very task comes again, a refusal, or None when it only brings closings."""
+    """Return the work in a task, what is said without work, a refusal, or None when it only brings closings.
+
+    A stored answer to the same ask is sent again, not worked out again; the very same task gets the very same bytes.
+    """
     try:
         _adopt(site, task)
+        task = task if site.following is None else site.following.prepared(task)
         if task.stage == "close":
             return None
         _agreed(site, task)
-        site.policy.permit(site.protocol, task.body.layout, datetime.datetime.now().astimezone())
-        before = _before(site, task)
-    except PolicyRefused as error:
-        return site.refuse(task, "accept", error.message, error.remedy)
-    if before is not None and before.update.task == task.digest:
-        return before.update
-    return Work(task, site.keys.private.child(task.study, task.phase, task.round, task.ask), before)
+        site.policy.permit(site.protocol, task, datetime.datetime.now().astimezone())
+        before = (step(site, task) if site.protocol.hides else None) or _before(site, task)
+    except (PolicyRefused, Broken) as error:
+        return replace(site.refuse(task, "accept", error.message, error.remedy), kind=type(error).__name__)
+    if before is not None:
+        return before if isinstance(before, Update) else again(site, task, before)
+    return Work(task, site.keys.private.child(task.study, task.phase, task.round, task.ask))
 
 
 def _agreed(site: Site, task: Task) -> None:
@@ -50,11 +41,12 @@ def _agreed(site: Site, task: Task) -> None:
         "the task is for another site": task.site == site.name,
         "the task quotes another protocol than the one this site approved": task.protocol == site.protocol.digest,
         "the task is for another study": task.study == site.protocol.study,
-        "the task's body is not what its header says": task.ask == task.body.digest,
+        "the task is of a stage that this study does not have": task.stage == "answer" or site.protocol.hides,
+        "the task's body is not what its header says": task.ask == task.body.digest or task.stage != "answer",
         "the protocol has no such phase": task.phase in site.protocol.by_phase,
     }
-    algorithm = site.protocol.by_phase.get(task.phase)
-    checks["the protocol has no such round"] = algorithm is None or 0 <= task.round < algorithm.leaves()[0]
+    if task.phase in site.protocol.by_phase:
+        checks["the protocol has no such round"] = 0 <= task.round < site.protocol.by_phase[task.phase].leaves()[0]
     for reason, fine in checks.items():
         if not fine:
             raise PolicyRefused(reason, "Ask the coordinating centre which study and protocol it runs.")

@@ -7,6 +7,8 @@ import os
 from typing import Any
 
 from wardround.record.commitment import SALT_BYTES
+from wardround.record.entries import plain
+from wardround.record.log import Log
 from wardround.site.folder import Brought
 from wardround.site.gate import Site
 from wardround.site.journal import Journal
@@ -31,8 +33,27 @@ def approve(site: Site, journal: Journal, brought: Brought, role: str) -> None:
     journal.put_meta(_REFUSAL, b"")
 
 
-def refuse(journal: Journal, reason: str) -> None:
-    """Take an approval back, or say no from the start: nothing is answered from now on."""
+def refuse(journal: Journal, log: Log, site: str, protocol: str, reason: str) -> None:
+    """Take an approval back, or say no from the start: nothing is answered from now on.
+
+    Args:
+        journal: forgets the approval.
+        log: of the site; gets an entry.
+        site: its name.
+        protocol: digest of the plan.
+        reason: one line that the coordinating centre is told.
+    """
+    log.append("declined", site=site, protocol=protocol, reason=plain(reason))
+    _end(journal, reason)
+
+
+def leave(journal: Journal, log: Log, site: str, protocol: str) -> None:
+    """Leave the study; arguments are those of `refuse`."""
+    log.append("left", site=site, protocol=protocol)
+    _end(journal, "this site has left the study")
+
+
+def _end(journal: Journal, reason: str) -> None:
     journal.put_meta(_REFUSAL, reason.encode())
     journal.put_meta(_APPROVAL, b"")
 

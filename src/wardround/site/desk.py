@@ -1,27 +1,47 @@
 """Settle one task after the other: accept it, have the worker answer, let the answer out; durable at each step.
 
 What comes out of `settle` is in the site's log and on its disk before the caller sends it. A task that comes again after a crash gives
-the same bytes and is not worked out twice. Where the hospital's rules want a person to look first, the answer waits in the journal.
+the same bytes and is not worked out twice. An answer waits in the journal where the hospital's rules want a person to look first, and
+while they keep answers back at this time of day.
 """
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from wardround.site.accept import Work, accept
+from wardround.site.accept import accept
 from wardround.site.approval import refused
-from wardround.site.gate import Site
-from wardround.site.journal import Held, Journal
-from wardround.site.release import release, send
+from wardround.site.gate import Site, Work
+from wardround.site.journal import Held, Journal, asked, turn
+from wardround.site.release import release
 from wardround.site.rules import Rules
-from wardround.study.arrays import from_bytes, to_bytes
+from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Reply
 from wardround.study.task import Answer, Refusal, Task, Update
 
 HELD = "answers"
+Now = Callable[[], datetime.datetime]
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Say that there is an answer and that it may not leave yet.
+
+    Attributes:
+        why: one sentence for the person at the terminal.
+    """
+
+    why: str
+
+
+def local_time() -> datetime.datetime:
+    """Return the time at the site."""
+    return datetime.datetime.now().astimezone()
 
 
 class Desk:
@@ -33,19 +53,39 @@ class Desk:
         connection: that database; committed here.
         worker: answers what was accepted.
         rules: the hospital's own.
+        now: tells the local time.
     """
 
-    def __init__(self, site: Site, journal: Journal, connection: sqlite3.Connection, worker: Callable[[Work], Reply], rules: Rules) -> None:
+    def __init__(
+        self,
+        site: Site,
+        journal: Journal,
+        connection: sqlite3.Connection,
+        worker: Callable[[Work], Reply],
+        rules: Rules,
+        now: Now = local_time,
+    ) -> None:
         """Take a seat."""
-        self._site, self._journal, self._db, self._worker, self._rules = site, journal, connection, worker, rules
+        self._site, self._journal, self._db, self._worker, self._rules, self._now = site, journal, connection, worker, rules, now
 
-    def settle(self, task: Task) -> Update | Refusal | None:
-        """Return what may be sent for a task; None where nothing is to be sent, or not yet.
+    def settle(self, task: Task, whole: Callable[[Task], Task] = lambda task: task) -> Update | Refusal | Waits | None:
+        """Return what may be sent for a task; None where nothing is to be sent.
+
+        Args:
+            task: as it came.
+            whole: brings what is asked, if the task came without it; not called while its answer waits.
 
         Raises:
             sqlite3.Error: the disk refused; nothing left, and the task is settled when it comes again.
         """
         try:
+            self._alone()
+            waits = self._waits(task)
+            self._db.commit()
+            if waits is not None:
+                return waits
+            task = whole(task)
+            self._alone()
             settled = self._settled(task)
             self._db.commit()
         except BaseException:
@@ -55,41 +95,79 @@ class Desk:
 
     def refuse(self, task: Task, error: WardroundError) -> Refusal:
         """Return a refusal of a task that could not be read as it was meant; it is in the log."""
+        self._alone()
         refusal = self._site.refuse(task, "accept", error.message, error.remedy, again=True)
         self._db.commit()
         return refusal
 
     def files(self) -> set[Path]:
-        """Return the files in which answers lie that may have to be sent again."""
-        return self._site.state.files()
+        """Return the files in which answers lie that wait, or may have to be sent again."""
+        return self._site.state.files() | self._journal.files()
 
-    def waits(self, task: Task) -> bool:
-        """Say whether a person must look at this task's answer."""
-        return any(held.task == task.digest and held.decision == "waiting" for held in self._journal.held())
+    def _alone(self) -> None:
+        """Keep others from writing: an entry that a person's command adds comes before what is done here, or after."""
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
 
-    def _settled(self, task: Task) -> Update | Refusal | None:
-        if task.stage != "close" and refused(self._journal) is not None:
-            return self._site.refuse(task, "accept", "the hospital has refused the protocol, or left", "Talk to the hospital.")
-        held = next((one for one in self._journal.held() if one.task == task.digest), None)
-        if held is not None and held.decision == "waiting":
+    def _waits(self, task: Task) -> Waits | None:
+        """Say what the answer to a task waits for, if there is one and it waits."""
+        if task.stage not in ("answer", "close"):
             return None
+        held = self._journal.renew(task)
+        if task.stage == "close" or refused(self._journal) is not None:
+            return None
+        if held is not None and held.decision == "waiting":
+            command = f"--held {held.code}"
+            return Waits(f"An answer waits for a person's look: wardround site status; then site approve {command}, or refuse {command}.")
+        if not self._open() and ((held is not None and held.decision == "release") or self._answered(task)):
+            return Waits(f"An answer waits for the hours in which answers may leave ({self._rules.hours}).")
+        return None
+
+    def _open(self) -> bool:
+        return self._rules.open_at(self._now().time())
+
+    def _answered(self, task: Task) -> bool:
+        before = self._site.state.answered(task.phase)
+        return before is not None and (before.round, before.ask) == (task.round, task.ask)
+
+    def _settled(self, task: Task) -> Update | Refusal | Waits | None:
+        if task.stage != "close" and refused(self._journal) is not None:
+            return self._gone(task)
         accepted = accept(self._site, task)
         if not isinstance(accepted, Work):
             return accepted
-        if accepted.before is not None:
-            return send(self._site, accepted, accepted.before.update.body, accepted.before.proposal)
-        if held is not None:
-            return self._decided(accepted, held)
+        held = next((one for one in self._journal.held() if one.asked == asked(task)), None)
+        return self._worked(accepted) if held is None else self._decided(accepted, held)
+
+    def _worked(self, work: Work) -> Update | Refusal | Waits:
+        """Have the worker answer, and let the answer out or hold it."""
         self._db.commit()  # nothing is held open while the worker works
-        reply = self._worker(accepted)
+        try:
+            reply = self._worker(work)
+        except WardroundError as error:
+            reply = Refusal.of(work.task.site, error)
+        self._alone()
+        if refused(self._journal) is not None:  # while the worker worked
+            return self._gone(work.task)
         if isinstance(reply, Refusal):
-            return self._site.refuse(task, "answer", reply.reason, reply.remedy, reply.again)
+            return self._failed(work.task, reply)
         answer, proposal = reply
-        if self._rules.holds(int(self._journal.meta(HELD) or 0)):
-            turn = f"{task.phase}, round {task.round + 1}, attempt {task.attempt + 1}"
-            self._journal.hold(task.digest, turn, to_bytes(answer.sums), None if proposal is None else to_bytes(proposal))
-            return None
-        return release(self._site, accepted, answer, proposal)
+        looks = self._rules.holds(int(self._journal.meta(HELD) or 0))
+        if not looks and self._open():
+            return self._let_out(work, answer, proposal)
+        self._journal.hold(work.task, answer.sums, proposal, "waiting" if looks else "release")
+        return self._waits(work.task) or self._let_out(work, answer, proposal)
+
+    def _gone(self, task: Task) -> Refusal:
+        return self._site.refuse(task, "accept", "the hospital has refused the protocol, or left", "Talk to the hospital.")
+
+    def _failed(self, task: Task, reply: Refusal) -> Refusal:
+        """Refuse by the class of what went wrong and its remedy; the sentence itself stays here."""
+        if not reply.kind:
+            return self._site.refuse(task, "answer", reply.reason, reply.remedy, reply.again)
+        self._journal.note(f"{turn(task)}: {reply.kind}: {reply.reason}")
+        kind = reply.kind if reply.kind.isidentifier() and len(reply.kind) <= 60 else "an error"
+        return self._site.refuse(task, "answer", f"the worker failed ({kind})", reply.remedy, reply.again)
 
     def _decided(self, work: Work, held: Held) -> Update | Refusal:
         if held.decision == "refuse":
@@ -97,4 +175,10 @@ class Desk:
                 work.task, "release", "a person at the site looked at the answer and refused it", "Talk to the hospital."
             )
         self._journal.put_meta(HELD, str(int(self._journal.meta(HELD) or 0) + 1).encode())
-        return release(self._site, work, Answer(from_bytes(held.sums)), None if held.proposal is None else from_bytes(held.proposal))
+        return self._let_out(work, Answer(from_bytes(held.sums)), None if held.proposal is None else from_bytes(held.proposal))
+
+    def _let_out(self, work: Work, answer: Answer, proposal: Arrays | None) -> Update | Refusal:
+        settled = release(self._site, work, answer, proposal)
+        if isinstance(settled, Update):  # the site's memory has it now
+            self._journal.forget()
+        return settled

@@ -8,6 +8,7 @@ DIR/keys/                  identity, private stream and hub key, for this user o
 DIR/snapshots/             what the worker will see
 DIR/prepared.json          which snapshot is the current one
 DIR/site.sqlite            egress log, memory and journal
+DIR/evidence/              what the coordinator signed, where a step of the secure sum was broken
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from functools import cached_property
 from pathlib import Path
 
 from wardround.record.log import Log
-from wardround.record.note import Signer, VerifierKey
+from wardround.record.note import Signer, VerifierKey, fingerprint
+from wardround.site.following import Following
 from wardround.site.gate import Site
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import HospitalPolicy, Policy
 from wardround.site.rules import FILE, Rules, read_rules
 from wardround.site.state import SiteState
+from wardround.site.states import States
 from wardround.study.canonical import digest
 from wardround.study.errors import StoreError, VerificationError
 from wardround.study.protocol import Protocol
@@ -117,6 +120,11 @@ class SiteFolder:
         """Return the site's keys."""
         return SiteKeys.from_bytes(self._secret("identity"))
 
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the site's public signing key."""
+        return fingerprint(self.keys.public.public_bytes_raw().hex())
+
     @cached_property
     def hub_key(self) -> bytes:
         """Return the raw key for the hub."""
@@ -202,7 +210,8 @@ class SiteFolder:
         if rules is not None:
             policy = HospitalPolicy(approved, rules=rules, source=brought.source, patients=brought.patients)
         log, coordinator = self.log(connection), member.coordinator_key.public
-        return Site(member.site, self.protocol, self.keys, policy, state, log, coordinator, brought.examples, self.room)
+        following = Following(self.protocol, state.sessions, States(self.path / "following")) if self.protocol.hides else None
+        return Site(member.site, self.protocol, self.keys, policy, state, log, coordinator, brought.examples, self.room, following)
 
     def _secret(self, name: str) -> bytes:
         try:

@@ -11,12 +11,27 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from wardround.record.entries import band, plain
 from wardround.record.envelope import APPROVAL, seal
 from wardround.record.log import Head, Log
+from wardround.site.following import Following
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
 from wardround.study.canonical import canonical, digest
 from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
 from wardround.study.task import Refusal, Task
+
+
+@dataclass(frozen=True)
+class Work:
+    """Hold what a worker shall answer.
+
+    Attributes:
+        task: that was accepted.
+        rng: the site's private stream, keyed by the ask's digest.
+    """
+
+    task: Task
+    rng: Stream
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Site:
         coordinator: verifies the coordinator's closings.
         examples: training examples, told in bands only.
         room: folder for answers that are too large for memory; None keeps them there all the same.
+        following: repeats what the coordinator computes; None takes tasks as they come.
     """
 
     name: str
@@ -44,6 +60,7 @@ class Site:
     coordinator: Ed25519PublicKey
     examples: int
     room: Path | None = None
+    following: Following | None = None
 
     def join(self, snapshot: str, salt: bytes, patients: int, source: str, role: str) -> tuple[str, Head]:
         """Log which data this site brings, as a salted commitment, and its signed approval.

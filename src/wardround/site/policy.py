@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from wardround.site.rules import Rules
-from wardround.study.errors import PolicyRefused
+import numpy as np
+
+from wardround.combining.secure.wording import Broken
+from wardround.combining.secure.words import read_adverts
+from wardround.record.note import fingerprint
+from wardround.site.rules import FILE, Rules
+from wardround.study.arrays import Arrays, Lazy
+from wardround.study.errors import PolicyRefused, WardroundError
 from wardround.study.protocol import Protocol
-from wardround.study.task import Layout
+from wardround.study.task import Task
 
 _COUNTS = "Use the secure sum, or state privacy.counts = true in the protocol so that every site can judge it."
 
@@ -25,12 +31,12 @@ class Policy:
     approved: frozenset[str] = frozenset()
     simulation: bool = False
 
-    def permit(self, protocol: Protocol, layout: Layout, now: datetime.datetime) -> None:
+    def permit(self, protocol: Protocol, task: Task, now: datetime.datetime) -> None:
         """Let something be answered, or refuse it.
 
         Args:
             protocol: the plan that the task quotes.
-            layout: the sums that are asked for.
+            task: with what is asked.
             now: at the site, local time.
 
         Raises:
@@ -40,8 +46,8 @@ class Policy:
             raise PolicyRefused("this site has not approved this protocol", "Review and approve the protocol first, or leave the study.")
         if protocol.parties.expires is not None and now.date() > protocol.parties.expires:
             raise PolicyRefused("the study has expired", "Ask the coordinating centre for an amended protocol and approve it.")
-        counts = [term.name for term in layout if term.kind == "count" and term.shape]
-        if counts and not self.simulation and not protocol.privacy.counts:
+        counts = [term.name for term in task.body.layout if term.kind == "count" and term.shape]
+        if counts and not (self.simulation or protocol.privacy.counts or protocol.hides):
             raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", _COUNTS)
 
 
@@ -59,7 +65,40 @@ class HospitalPolicy(Policy):
     source: str = field(kw_only=True)
     patients: int = field(kw_only=True)
 
-    def permit(self, protocol: Protocol, layout: Layout, now: datetime.datetime) -> None:
-        """Let something be answered that the hospital's own rules allow as well."""
-        super().permit(protocol, layout, now)
-        self.rules.permit(protocol, layout, self.source, self.patients, now)
+    def permit(self, protocol: Protocol, task: Task, now: datetime.datetime) -> None:
+        """Let something be answered that the protocol's algorithm asks as well, and that the hospital's own rules allow."""
+        super().permit(protocol, task, now)
+        if task.stage == "answer":
+            _planned(protocol, task)
+        self.rules.permit(protocol, task.body.layout, self.source, self.patients, now)
+        if task.stage == "shares":
+            self._known(task)
+
+    def _known(self, task: Task) -> None:
+        """Refuse a secure sum with a site that this hospital does not accept.
+
+        Raises:
+            Broken: names the site, with its fingerprint.
+        """
+        for other, advert in read_adverts(task.stage, task.relay).items():
+            if other != task.site and not self.rules.accepts(other, advert.identity):
+                found = f"site {other} with the fingerprint {fingerprint(advert.identity)} is not accepted by this hospital's rule sites"
+                raise Broken.at(task.stage, found, f"Compare the fingerprint by telephone; if it is right, name the site in {FILE}.")
+
+
+def _planned(protocol: Protocol, task: Task) -> None:
+    """Refuse what this site's own algorithm would not ask: which sums are counts, and their limits, is not for the asker to say."""
+    ask = task.body
+    try:
+        planned = protocol.by_phase[task.phase].planned(replace(ask, arrays=_blank(ask.arrays), layout=()), task.round)
+        same = planned.layout_digest == ask.layout_digest and dict(planned.options) == dict(ask.options)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, WardroundError):
+        same = False  # nothing can be asked with such arrays and options
+    if not same:
+        raise PolicyRefused("the task asks for other sums than the protocol's algorithm", "Report this to the coordinating centre.")
+
+
+def _blank(arrays: Arrays) -> Arrays:
+    """Return arrays of these names, types and shapes that hold nothing and take no memory."""
+    specs = arrays.specs if isinstance(arrays, Lazy) else {name: (value.dtype, value.shape) for name, value in arrays.items()}
+    return Lazy(specs, lambda name: np.broadcast_to(np.zeros((), specs[name][0]), specs[name][1]))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from wardround.combining.fixedpoint import OutOfBounds, packed
-from wardround.record.commitment import SALT_BYTES, commit
-from wardround.record.entries import band
-from wardround.record.envelope import UPDATE, sign
-from wardround.site.accept import Work
-from wardround.site.gate import Site
+from wardround.combining.secure.wording import Broken
+from wardround.site.egress import logged
+from wardround.site.exchange import hidden
+from wardround.site.gate import Site, Work
+from wardround.site.state import Answered
 from wardround.study.arrays import Arrays, to_bytes
 from wardround.study.files import Data
-from wardround.study.task import Answer, Receipt, Refusal, Update
+from wardround.study.task import Answer, Refusal, Task, Update
 
 
 def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> Update | Refusal:
@@ -26,23 +25,21 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
         return site.refuse(task, "release", "the answer's names are not those that were asked for", "Report this as an algorithm's fault.")
     try:
         body = packed(layout, answer.sums, site.room)
-    except OutOfBounds as error:
+        return send(site, task, body, None if proposal is None else to_bytes(proposal))
+    except (OutOfBounds, Broken) as error:
         remedy = "Look for inputs far outside the contract's ranges, or lower the learning rate; the protocol sets the limit."
-        return site.refuse(task, "release", str(error), remedy)
-    return send(site, work, body, None if proposal is None else to_bytes(proposal))
+        return site.refuse(task, "release", error.message, error.remedy or remedy)
 
 
-def send(site: Site, work: Work, body: Data, proposal: bytes | None) -> Update:
+def send(site: Site, task: Task, body: Data, proposal: bytes | None) -> Update:
     """Log an encoded answer, note it, and return it signed; also for an answer that is sent again."""
-    task, salt = work.task, secrets.token_bytes(SALT_BYTES)
-    committed = commit(salt, body)
-    digests = {"protocol": task.protocol, "task": task.digest, "ask": task.ask, "layout": work.task.body.layout_digest, "commit": committed}
-    kind = {"stage": task.stage, "to": "coordinator", "kind": "sums", "bytes": len(body), "examples": band(site.examples)}
-    bounds = {"bits": sorted({term.bits for term in work.task.body.layout}), "refused_over": "the limits in the layout"}
-    more = {"bounds": bounds, "privacy": {"mode": site.protocol.privacy.mode}, "study_head": list(task.head)}
-    logged = site.log.append("egress", site=site.name, **task.turn, **digests, **kind, **more)
-    receipt = Receipt(logged.entry, logged.index, logged.size, logged.root, committed, salt.hex())
-    update = Update(task.digest, site.name, body, {}, receipt, "")
-    update = replace(update, signature=sign(site.keys.signing, UPDATE, update.signed_part()))
-    site.state.answer(task, update, proposal)
+    update = logged(site, task, hidden(site, task, body) if site.protocol.hides else body)
+    site.state.answer(task, replace(update, body=body), proposal)
     return update
+
+
+def again(site: Site, task: Task, before: Answered) -> Update:
+    """Return a stored answer for another task of the same ask; for the very task that it was given to, the very bytes that were logged."""
+    if before.update.task != task.digest:
+        return send(site, task, before.update.body, before.proposal)
+    return replace(before.update, body=hidden(site, task, before.update.body)) if site.protocol.hides else before.update

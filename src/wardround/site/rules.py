@@ -1,7 +1,7 @@
 """Read a hospital's own rules, `policy.toml`, and hold a study against them: what is not allowed there does not happen.
 
-Every rule must stand in the file: a rule that is missing allows nothing. A refusal names the rule, so that both sides know what to talk
-about.
+Every rule that a study needs must stand in the file: a rule that is missing allows nothing. A refusal names the rule, so that both sides
+know what to talk about.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from wardround.record.note import fingerprint
 from wardround.study.errors import PolicyRefused, ProtocolError
+from wardround.study.layout import Layout
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.section import Section
-from wardround.study.task import Layout
 
 FILE = "policy.toml"
 Leaving = Literal["sums", "counts", "record"]
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _HOURS = f"{_TIME}-({_TIME}|24:00)"
+_ACCEPTED = "([A-Za-z][A-Za-z0-9_.-]{0,63}) +((?:[0-9A-Fa-f]{4} ?){8})"
+_EXAMPLE = '"north 0123 4567 89ab cdef 0123 4567 89ab cdef"'
 
 
 class Rules(Section):
@@ -39,6 +42,8 @@ class Rules(Section):
         hours: when answers may leave, local time, such as "20:00-06:00"; "any" for always.
         may_leave: "sums" over patients; "counts" (histograms and tallies in plain sums); "record" (a copy of this site's log at the end).
         release: "auto"; "first-round" or "every" hold answers until a person has looked.
+        sites: with whose sums this hospital's may be added up in a secure sum: names with fingerprints, or `*` alone for whoever the
+            coordinating centre admits; needed for such studies only.
     """
 
     purposes: tuple[str, ...]
@@ -49,6 +54,7 @@ class Rules(Section):
     hours: str
     may_leave: tuple[Leaving, ...]
     release: Literal["auto", "first-round", "every"]
+    sites: tuple[str, ...] = ()
 
     @field_validator("hours")
     @classmethod
@@ -56,6 +62,18 @@ class Rules(Section):
         if value != "any" and re.fullmatch(_HOURS, value) is None:
             raise ValueError("write two times, such as 20:00-06:00, or any")
         return value
+
+    @field_validator("sites")
+    @classmethod
+    def _sites(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in value:
+            if len(value) > 1:
+                raise ValueError('write either hospitals or "*", which stands for whoever the coordinating centre admits')
+            return value
+        named = [re.fullmatch(_ACCEPTED, one) for one in value]
+        if not all(named):
+            raise ValueError(f'write each hospital as {_EXAMPLE}, its name and fingerprint, or "*" alone')
+        return tuple(f"{one[1]} {' '.join(re.findall('....', one[2].replace(' ', '').lower()))}" for one in named if one)
 
     def complaints(self, protocol: Protocol, source: str, patients: int) -> Iterator[tuple[str, str]]:
         """Yield each rule that a study breaks at this site, and how; what can be known before the first round."""
@@ -72,8 +90,19 @@ class Rules(Section):
                 yield "rounds", f"{algorithm.phase} may ask {algorithm.leaves()[0]} times; {self.rounds} are allowed"
         if "sums" not in self.may_leave:
             yield "may_leave", "sums over patients may not leave"
-        if protocol.privacy.counts and "counts" not in self.may_leave:
+        if protocol.privacy.counts and not protocol.hides and "counts" not in self.may_leave:
             yield "may_leave", "the protocol lets counts leave in plain sums, and this site does not"
+        if protocol.hides and not self.sites:
+            yield "sites", f'no hospital is named whose sums may be added to this one\'s; write sites = [{_EXAMPLE}, ...], or ["*"]'
+
+    def accepts(self, name: str, identity: str) -> bool:
+        """Say whether this hospital's sums may be added up with those of another.
+
+        Args:
+            name: of the other.
+            identity: its public signing key, hex.
+        """
+        return "*" in self.sites or f"{name} {fingerprint(identity)}" in self.sites
 
     def permit(self, protocol: Protocol, layout: Layout, source: str, patients: int, now: datetime.datetime) -> None:
         """Let something be answered, or refuse it.
@@ -82,7 +111,7 @@ class Rules(Section):
             PolicyRefused: it names the rule.
         """
         broken = list(self.complaints(protocol, source, patients))
-        if any(term.kind == "count" and term.shape for term in layout) and "counts" not in self.may_leave:
+        if not protocol.hides and any(term.kind == "count" and term.shape for term in layout) and "counts" not in self.may_leave:
             broken.append(("may_leave", "counts in plain sums may not leave"))
         if not self.open_at(now.time()):
             broken.append(("hours", f"answers leave between {self.hours} only"))
@@ -131,7 +160,7 @@ def read_rules(path: Path) -> Rules:
 def rules_text(protocol: Protocol) -> str:
     """Return a policy file that allows nothing yet; what this study would need stands beside each rule, as a comment."""
     needs = max(algorithm.leaves()[0] for algorithm in protocol.algorithms)
-    leaving = ["sums", *(["counts"] if protocol.privacy.counts else []), "record"]
+    leaving = ["sums", *(["counts"] if protocol.privacy.counts and not protocol.hides else []), "record"]
     return f"""# What this hospital allows. A rule that is missing or commented out allows nothing; the study waits until you allow it.
 # After each rule stands what the study {protocol.study} would need.
 
@@ -144,6 +173,12 @@ def rules_text(protocol: Protocol) -> str:
 # may_leave = {json.dumps(leaving)}
 #     sums: additive sums over patients; counts: histograms in plain sums; record: a copy of this site's log, when the study ends
 # release = "first-round"        # auto, first-round or every: which answers wait until a person has looked
+{_SITES if protocol.hides else ""}"""
+
+
+_SITES = """# sites = ["NAME FINGERPRINT"]   # with whose sums this hospital's may be added up: one entry for each other hospital
+#     each reads you the fingerprint that its 'wardround site status' prints, by telephone; "*" alone: whoever the coordinating centre
+#     admits, which could then invent hospitals, and so see this one's sums
 """
 
 

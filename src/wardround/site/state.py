@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wardround.site.sessions import Sessions
 from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.files import from_column
 from wardround.study.task import Receipt, RoundClosed, Task, Update
@@ -46,6 +47,7 @@ class SiteState:
         connection.execute(_ANSWERED)
         self._db = connection
         self._key = (protocol, site, snapshot)
+        self.sessions = Sessions(connection, self._key)
 
     def mine(self) -> Mapping[str, Arrays]:
         """Return what is kept, by phase; read when it is asked for."""

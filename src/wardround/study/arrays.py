@@ -67,7 +67,7 @@ class Lazy(Mapping[str, np.ndarray]):
 
 
 class Stored(Lazy):
-    """Hold named arrays in a safetensors file and read each when it is asked for.
+    """Hold named arrays in a safetensors file and read each when it is asked for, into memory of its own.
 
     Args:
         path: of the file.
@@ -84,6 +84,10 @@ class Stored(Lazy):
                 self.metadata: dict[str, str] = file.metadata() or {}
                 slices = {name: file.get_slice(name) for name in list(file.keys())}
                 specs = {name: (np.dtype(_KINDS[one.get_dtype()]), tuple(one.get_shape())) for name, one in slices.items()}
+            with path.open("rb") as raw:
+                length = int.from_bytes(raw.read(8), "little")
+                head = json.loads(raw.read(length))
+            self._places = {name: 8 + length + head[name]["data_offsets"][0] for name in specs}
         except (SafetensorError, OSError, KeyError) as error:
             raise VerificationError("This is not a safetensors file.", "Fetch it again from whoever sent it.") from error
         super().__init__(specs, self._read)
@@ -91,9 +95,13 @@ class Stored(Lazy):
     def _read(self, name: str) -> np.ndarray:
         if name not in self.specs:
             raise KeyError(name)
-        with safe_open(self.path, framework="numpy") as file:  # opened anew, so that what was read does not stay in memory
-            found: np.ndarray = file.get_tensor(name)
-        return found
+        kind, shape = self.specs[name]  # read, not mapped: what was read once does not stay in memory
+        return np.fromfile(self.path, kind.newbyteorder("<"), math.prod(shape), offset=self._places[name]).reshape(shape)
+
+
+def specs_of(arrays: Arrays) -> Specs:
+    """Return type and shape of each array, without making or reading any."""
+    return arrays.specs if isinstance(arrays, Lazy) else {name: (value.dtype, tuple(value.shape)) for name, value in arrays.items()}
 
 
 def size_of(arrays: Arrays) -> int:
@@ -113,7 +121,7 @@ def to_bytes(arrays: Arrays, metadata: str = "") -> bytes:
 
 def pieces(arrays: Arrays, metadata: str = "") -> Iterator[bytes | memoryview]:
     """Yield the bytes of `to_bytes` piece by piece: the header, then array by array; for what is too large for memory twice."""
-    specs = arrays.specs if isinstance(arrays, Lazy) else {name: (value.dtype, value.shape) for name, value in arrays.items()}
+    specs = specs_of(arrays)
     order = sorted(specs, key=lambda name: (-_TYPES.index(specs[name][0].name), name))
     about: dict[str, object] = {"__metadata__": {"wardround": metadata}} if metadata else {}
     end = 0
@@ -127,8 +135,14 @@ def pieces(arrays: Arrays, metadata: str = "") -> Iterator[bytes | memoryview]:
         yield np.asarray(arrays[name], order="C").reshape(-1).view(np.uint8).data
 
 
-def keep(arrays: Arrays, path: Path, metadata: str = "") -> Kept:
+def keep(arrays: Arrays, path: Path, metadata: str = "", durable: bool = True) -> Kept:
     """Write the safetensors bytes of named arrays into a file, array by array, whole or not at all.
+
+    Args:
+        arrays: by name.
+        path: of the file.
+        metadata: text to be kept in the header.
+        durable: the disk has it when this returns; False where it can be made again.
 
     Raises:
         OSError: the disk refused; nothing half-written is left.
@@ -138,8 +152,9 @@ def keep(arrays: Arrays, path: Path, metadata: str = "") -> Kept:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             for piece in pieces(arrays, metadata):
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)

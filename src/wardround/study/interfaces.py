@@ -5,24 +5,29 @@ Each is found by its entry point's name (`plugins.py`), never by a dotted path i
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
+from wardround.study.files import Data
+from wardround.study.layout import Layout, Term
 from wardround.study.plugins import validated
 from wardround.study.streams import Stream
-from wardround.study.task import Answer, Ask, Done, Refusal, Short, SiteWork, State, Task, Term, Total, Update
+from wardround.study.task import Answer, Ask, Done, Refusal, Short, SiteWork, State, Task, Total, Update
 
 if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor, nn
 
     from wardround.study.protocol import Contract, Phase, Protocol
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,17 @@ class Algorithm(ABC):
     @abstractmethod
     def ask(self, state: State) -> Ask:
         """Return what every site is asked in this state."""
+
+    def planned(self, ask: Ask, round: int) -> Ask:
+        """Return what this algorithm asks in a round, for a hospital's gate to hold against what was asked.
+
+        Layout and options follow from the arrays' names, types and shapes; where `ask` needs more of the state, this is overridden.
+
+        Args:
+            ask: the arrays, without what they hold, and the options that were sent.
+            round: from 0.
+        """
+        return self.ask(State(self.phase, round, ask.arrays))
 
     @abstractmethod
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
@@ -247,8 +263,16 @@ class Engine(ABC):
         """Let go of processes and connections."""
 
 
-Admit = Callable[[Task, Update], Mapping[str, np.ndarray] | Refusal]
-"""Holds an update against its task: its integers, or a refusal that names the site."""
+Read = Callable[[Layout, Data], T]
+"""Makes of an update's body what it holds; raises VerificationError where it is not what was asked for."""
+
+
+class Admit(typing.Protocol):
+    """Hold an update against its task: what `read` makes of its body, or a refusal that names the site."""
+
+    def __call__(self, task: Task, update: Update, read: Read[T]) -> T | Refusal:
+        """Return what `read` makes of layout and body."""
+        ...
 
 
 Reply = tuple[Answer, Arrays | None] | Refusal
@@ -258,8 +282,15 @@ Collected = tuple[Total | Short, tuple[Refusal, ...]]
 """What a round came to, and who is not in it."""
 
 
+Hides = Literal["", "exchanges", "window"]
+"""How a combiner hides single sites' sums: not at all, in exchanges of all sites, or in one message a site and the help of three."""
+
+
 class Combiner(ABC):
     """Collect the answers of a round and add them up."""
+
+    hides: ClassVar[Hides] = ""
+    """Whether a site's own sums stay hidden; then an attempt that a restart cut is over: nobody says the same thing in two ways."""
 
     @abstractmethod
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
@@ -267,6 +298,14 @@ class Combiner(ABC):
 
         And a refusal for each site that is not in it.
         """
+
+    def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
+        """Return the sums that a published total of so many sites stands for, so that each site can repeat what follows from it.
+
+        Raises:
+            VerificationError: it is not of this layout, or beyond what so many sites may send.
+        """
+        raise NotImplementedError(f"{type(self).__name__} publishes no totals")
 
 
 class Rule(ABC):

@@ -12,94 +12,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
-
 from wardround.study.arrays import Arrays, arrays_digest, from_bytes, metadata_of, to_bytes
 from wardround.study.canonical import canonical, digest, digest_json
 from wardround.study.dataset import Dataset
 from wardround.study.errors import VerificationError, WardroundError
 from wardround.study.files import Data
+from wardround.study.layout import Layout, Term, layout_json
 from wardround.study.streams import Stream
-
-
-def finest_step(limit: float | np.ndarray, sites: int, bits: int, noise: float = 0.0) -> float | np.ndarray:
-    """Return the smallest power of two with `sites x limit + 12 noise < 2^(bits - 1) x step`.
-
-    Args:
-        limit: largest magnitude one site may send.
-        sites: largest number of sites.
-        bits: 32 or 64.
-        noise: standard deviation of the noise in the total.
-
-    Example:
-        >>> finest_step(1.0, 3, 32) == 2.0**-29
-        True
-    """
-    total = np.asarray(sites * np.asarray(limit, dtype=np.float64) + 12 * noise)
-    rounding = sites * np.ldexp(1.0, np.frexp(total)[1] - bits)  # each site may round up by half a step
-    step = np.ldexp(1.0, np.frexp(total * (1 + 2.0**-50) + rounding)[1] - (bits - 1))
-    return float(step) if step.ndim == 0 else step
-
-
-@dataclass(frozen=True)
-class Term:
-    """Describe one summed tensor: what every site may send under this name.
-
-    Attributes:
-        name: unique in its layout.
-        shape: of the tensor.
-        bits: 32 or 64, of the integers that travel.
-        limit: largest magnitude one site may send, a number or an array that broadcasts to `shape`. Beyond it the site is refused.
-        step: power of two (or array of them) that one integer unit stands for.
-        kind: "sum" of real numbers, or "count" of examples or patients (leaves a hospital in plain mode only where the protocol says so).
-        per: name of the count term by which this sum is divided, when it is the sum of a mean.
-        noise: standard deviation of the privacy noise in the total; 0 for none.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    bits: Literal[32, 64]
-    limit: float | np.ndarray
-    step: float | np.ndarray
-    kind: Literal["sum", "count"] = "sum"
-    per: str | None = None
-    noise: float = 0.0
-
-    @classmethod
-    def sized(
-        cls, name: str, shape: tuple[int, ...], limit: float | np.ndarray, sites: int, *, bits: Literal[32, 64] = 32, per: str | None = None
-    ) -> Term:
-        """Return a "sum" term whose total over `sites` sites fits `bits`: the finest step that cannot overflow."""
-        return cls(name, shape, bits, limit, finest_step(limit, sites, bits), "sum", per)
-
-    @classmethod
-    def count(cls, name: str, shape: tuple[int, ...], limit: float, sites: int) -> Term:
-        """Return a "count" term: step 1, 64 bits where 32 could overflow."""
-        return cls(name, shape, 32 if sites * limit < 2**31 else 64, limit, 1.0, "count")
-
-    def total_type(self, sites: int) -> type[np.int32 | np.int64]:
-        """Return the type in which integers of so many sites add without overflow."""
-        return np.int32 if self.bits == 32 and sites * np.max((self.limit + 12 * self.noise) / self.step + 1) < 2**31 else np.int64
-
-    def describe(self) -> dict[str, Any]:
-        """Return this term as JSON values, for digests and for the record."""
-        numbers = {name: np.asarray(getattr(self, name), dtype=np.float64).tolist() for name in ("limit", "step")}
-        return {**{name: getattr(self, name) for name in ("name", "bits", "kind", "per", "noise")}, **numbers, "shape": list(self.shape)}
-
-    @classmethod
-    def described(cls, values: Mapping[str, Any]) -> Term:
-        """Return the term that `describe` described."""
-        plain = {name: values[name] for name in ("name", "bits", "kind", "per", "noise")}
-        limit, step = (np.asarray(values[name]) if isinstance(values[name], list) else values[name] for name in ("limit", "step"))
-        return cls(shape=tuple(values["shape"]), limit=limit, step=step, **plain)
-
-
-Layout = tuple[Term, ...]
-
-
-def layout_json(layout: Layout) -> bytes:
-    """Return a layout as canonical JSON; the record keeps these bytes beside the protocol and refers to them by digest."""
-    return canonical([term.describe() for term in layout])
 
 
 @dataclass(frozen=True)
@@ -202,6 +121,10 @@ class Done:
         return arrays_digest(self.results if self.model is None else self.model)
 
 
+Proof = tuple[tuple[str, ...], Mapping[str, str], tuple[str, ...]]
+"""Of a secure sum: who is in it, the signatures of those who agreed to that, and the seal (see `RoundClosed`)."""
+
+
 @dataclass(frozen=True)
 class Total:
     """Hold the exact sum over the sites that were admitted.
@@ -212,6 +135,7 @@ class Total:
         sums: the same as float64 numbers.
         sites: how many sites were admitted.
         receipts: leaf hashes of their egress entries, sorted.
+        proof: of a secure sum.
     """
 
     layout: Layout
@@ -219,6 +143,7 @@ class Total:
     sums: Arrays
     sites: int
     receipts: tuple[str, ...] = ()
+    proof: Proof = ((), {}, ())
 
     @cached_property
     def digest(self) -> str:
@@ -228,10 +153,20 @@ class Total:
 
 @dataclass(frozen=True)
 class Short:
-    """Say that too few sites were admitted: the same state is asked again with the next attempt."""
+    """Say that too few sites were admitted: the same state is asked again with the next attempt.
+
+    Attributes:
+        sites: that were.
+        quorum: how many it takes.
+        why: if it was something else than too few answers.
+    """
 
     sites: int
     quorum: int
+    why: str = ""
+
+
+Stage = Literal["keys", "shares", "answer", "agree", "open", "close"]
 
 
 class _Turn:
@@ -249,7 +184,20 @@ class _Turn:
 
 @dataclass(frozen=True)
 class RoundClosed(_Turn):
-    """Say what a round came to; rides to each site on its next task."""
+    """Say what a round came to; rides to each site on its next task.
+
+    Attributes:
+        phase: its name.
+        round: from 0.
+        attempt: that closed it.
+        receipts: leaf hashes of the messages that are in it, sorted.
+        total: digest of the total's integers.
+        state: digest of the state that followed.
+        signature: of the coordinator.
+        survivors: of a secure sum, who is in the total.
+        agreed: of a secure sum, the signatures of those who agreed to that.
+        seal: of a secure sum, hex numbers by which its sites tell whether the total is what their integers came to.
+    """
 
     phase: str
     round: int
@@ -258,12 +206,25 @@ class RoundClosed(_Turn):
     total: str
     state: str
     signature: str = ""
+    survivors: tuple[str, ...] = ()
+    agreed: Mapping[str, str] = field(default_factory=dict)
+    seal: tuple[str, ...] = ()
 
     def signed_part(self, protocol: str) -> bytes:
         """Return the bytes that the coordinator signs, bound to a protocol's digest."""
-        return canonical(
-            {**self.turn, "protocol": protocol, "total": self.total, "state": self.state, "receipts": digest_json(list(self.receipts))}
-        )
+        facts = {**self.turn, "protocol": protocol, "total": self.total, "state": self.state, "receipts": digest_json(list(self.receipts))}
+        return canonical({**facts, "survivors": list(self.survivors), "seal": list(self.seal)} if self.seal else facts)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Return this closing as JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> RoundClosed:
+        """Return the closing in JSON values."""
+        lists = {name: tuple(values[name]) for name in ("receipts", "survivors", "seal")}
+        return cls(**{**values, **lists, "agreed": dict(values["agreed"])})
 
 
 @dataclass(frozen=True)
@@ -276,14 +237,18 @@ class Task(_Turn):
         phase: phase name.
         round: from 0.
         attempt: from 0; grows when a quorum was missed.
-        stage: "answer" (give sums) or "close" (only take the last closings).
+        stage: "answer" (give sums) or "close" (only take the last closings); and, in a secure sum, the exchanges around the answer.
         site: whom it is for.
         due: seconds that the site has, from receipt.
         ask: digest of what is asked.
         roster: digest of the participants' names.
         head: size and Merkle root of the study log when the task was made.
         closed: every closing since this site's last answer.
-        body: what is asked; nothing for stage "close".
+        body: what is asked; nothing for the stages other than "answer".
+        relay: what the coordinator passes on of other sites in a secure sum, canonical JSON.
+        layout: digest of the layout of what is asked, where the body is not there to say it.
+        supplies: by digest, the totals of `closed` and the initial parameters, from which a site works out itself what it is asked; None
+            where sites take what they are asked as it comes.
     """
 
     study: str
@@ -291,7 +256,7 @@ class Task(_Turn):
     phase: str
     round: int
     attempt: int
-    stage: Literal["answer", "close"]
+    stage: Stage
     site: str
     due: float
     ask: str
@@ -299,12 +264,19 @@ class Task(_Turn):
     head: tuple[int, str] = (0, "")
     closed: tuple[RoundClosed, ...] = ()
     body: Ask = field(default=NOTHING, repr=False, compare=False)
+    relay: bytes = field(default=b"", repr=False)
+    layout: str = ""
+    supplies: Mapping[str, Data] | None = field(default=None, repr=False, compare=False)
+
+    def holds(self, hides: bool) -> str:
+        """Return which of the record's kinds of messages answers this task, in a study that hides single sites' sums or does not."""
+        return "key_share" if self.stage != "answer" else "masked_sums" if hides else "sums"
 
     @cached_property
     def digest(self) -> str:
         """Return the digest of the task's header (the body stands in it by digest)."""
         named = ("study", "protocol", "phase", "round", "attempt", "stage", "site", "ask", "roster")
-        return digest_json({name: getattr(self, name) for name in named})
+        return digest_json({**{name: getattr(self, name) for name in named}, **({"relay": digest(self.relay)} if self.relay else {})})
 
 
 @dataclass(frozen=True)
@@ -370,12 +342,13 @@ class Refusal:
     reason: str
     remedy: str
     again: bool = False
+    kind: str = ""  # class of the exception behind it; stays at the site, but for a worker's, which is told in place of the reason
 
     @classmethod
     def of(cls, site: str, error: Exception) -> Refusal:
         """Return what a worker's failure means; the text of a foreign error may hold a patient's value, so only its kind is told."""
         if isinstance(error, WardroundError):
-            return cls("", site, "answer", error.message, error.remedy)
+            return cls("", site, "answer", error.message, error.remedy, kind=type(error).__name__)
         return cls("", site, "answer", f"the worker failed ({type(error).__name__})", "Report this with the command that led here.")
 
 

@@ -24,9 +24,10 @@ from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Algorithm
+from wardround.study.layout import Term
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Answer, Ask, Done, State, Term, Total
+from wardround.study.task import Answer, Ask, Done, State, Total
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,8 @@ class FedAvg(Algorithm):
             if ask.options["train"]:
                 batch = batch_of(self.protocol, data, norm, *ask.options["roles"])
                 train(network, question, batch, self.options, rng)
-                examples = len(batch["mask"])
+                examples, trained = len(batch["mask"]), parameters_of(network)
                 share = examples if self.options.weighting == "examples" else min(examples, 1)
-                trained = parameters_of(network)
                 sums["examples"] = np.asarray(share)
                 for name in (term.name.removeprefix("update/") for term in ask.layout if term.per == "examples"):
                     sums[f"update/{name}"] = share * (trained[name].astype(np.float64) - received[name])
@@ -145,8 +145,7 @@ class FedAvg(Algorithm):
             return "target"
         if round_ >= self.options.rounds:
             return "rounds"
-        late = rule.patience is not None and round_ - int(arrays["kept_round"]) >= rule.patience
-        return "patience" if late else None
+        return "patience" if rule.patience is not None and round_ - int(arrays["kept_round"]) >= rule.patience else None
 
     def finish(self, arrays: Arrays, trained: int, closed: int, stopped: str) -> Done:
         """Return the kept parameters, how they were chosen, and the model file's arrays.

@@ -18,9 +18,10 @@ from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Algorithm
+from wardround.study.layout import Term
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Answer, Ask, Done, State, Term, Total
+from wardround.study.task import Answer, Ask, Done, State, Total
 
 
 def training_phase(protocol: Protocol, before: str | None = None) -> Phase:

@@ -16,9 +16,10 @@ from wardround.learning.norm import mean_and_deviation, moment_sums
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.interfaces import Algorithm
+from wardround.study.layout import Term
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Answer, Ask, Done, State, Term, Total
+from wardround.study.task import Answer, Ask, Done, State, Total
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,10 @@ class Tuned(FedAvg):
         choice = int(state.arrays["choice"])
         return self.candidates[choice].ask_for(state, ("train", "validation"), train=True, validate=False, choice=choice)
 
+    def planned(self, ask: Ask, round: int) -> Ask:
+        """Return the refit's ask for the choice that was sent."""
+        return self.ask(State(self.phase, round, {**ask.arrays, "choice": np.asarray(int(ask.options["choice"]))}))
+
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
         """Train with the chosen setting."""
         return self.candidates[int(ask.options["choice"])].answer(ask, data, mine, rng)

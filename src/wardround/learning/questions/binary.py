@@ -12,8 +12,8 @@ from wardround.learning.questions.classes import BETTER, enough_by_class, guessi
 from wardround.study.arrays import Arrays
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Batch, Question
+from wardround.study.layout import Term
 from wardround.study.protocol import Contract
-from wardround.study.task import Term
 
 if TYPE_CHECKING:
     from torch import Tensor

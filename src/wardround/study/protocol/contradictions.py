@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import Finding, nearest
 from wardround.study.interfaces import Question
-from wardround.study.plugins import find, make
+from wardround.study.plugins import find
+from wardround.study.threshold import LEAST
 
 if TYPE_CHECKING:
     from wardround.study.protocol.protocol import Protocol
@@ -23,11 +24,11 @@ def contradictions(protocol: Protocol) -> list[Finding]:
     """Return every contradiction in a protocol; an empty list when there is none."""
     question = protocol.question_plugin
     checks: list[Callable[[], object]] = [
-        partial(make, "combiner", protocol.rounds.combine, {}, "rounds.combine"),
+        lambda: protocol.combiner,
         partial(question.outputs, protocol.contract),
         *(partial(_known, metric, question) for metric in protocol.evaluation.metrics),
     ]
-    found = [*_tune(protocol), *_failing(checks)] or list(_target(protocol))
+    found = [*_tune(protocol), *_failing(checks)] or [*_target(protocol), *_secure(protocol)]
     if found:
         return found
     kinds = [find("algorithm", phase.kind, f"phases.{phase.name}.kind") for phase in protocol.phases]
@@ -62,6 +63,17 @@ def _tune(protocol: Protocol) -> Iterator[Finding]:
             yield Finding(key, "no phase has such an option.", nearest(option, known))
         if any(value in values[:index] for index, value in enumerate(values)):
             yield Finding(key, "lists a value twice.", "Leave out the second.")
+
+
+def _secure(protocol: Protocol) -> Iterator[Finding]:
+    """Yield a finding for a secure sum of so few sites that it would hide nothing."""
+    if not protocol.hides:
+        return
+    of_two = "of two hospitals each takes its own sums off the total, so a secure sum hides nothing."
+    if protocol.bounds.sites < LEAST:
+        yield Finding("bounds.sites", of_two, f'Have {LEAST} hospitals or more, or write combine = "plain" and say so to them.')
+    elif protocol.rounds.quorum < LEAST:
+        yield Finding("rounds.quorum", of_two, f'Write {LEAST} or more, or combine = "plain".')
 
 
 def _target(protocol: Protocol) -> Iterator[Finding]:

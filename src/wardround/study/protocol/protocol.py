@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from wardround.study.canonical import canonical, digest
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import FileRefused
-from wardround.study.interfaces import Algorithm, Model, Question
+from wardround.study.interfaces import Algorithm, Combiner, Model, Question
 from wardround.study.plugins import find, make
 from wardround.study.protocol.contract import Contract
 from wardround.study.protocol.contradictions import contradictions
@@ -143,6 +143,22 @@ class Protocol(Section):
     def by_phase(self) -> dict[str, Algorithm]:
         """Return the algorithms by the name of their phase."""
         return {algorithm.phase: algorithm for algorithm in self.algorithms}
+
+    @cached_property
+    def combiner(self) -> Combiner:
+        """Return how answers are added up.
+
+        Raises:
+            ProtocolError: there is no such combiner, or `helpers` does not fit it.
+        """
+        options = {"helpers": self.rounds.helpers} if self.rounds.helpers else {}
+        made: Combiner = make("combiner", self.rounds.combine, options, "rounds.combine" if not options else "rounds")
+        return made
+
+    @property
+    def hides(self) -> bool:
+        """Return whether answers are added up so that nobody sees a single site's sums."""
+        return bool(self.combiner.hides)
 
     @cached_property
     def outputs(self) -> int:

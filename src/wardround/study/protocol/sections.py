@@ -87,6 +87,7 @@ class Rounds(Section):
         lost_seconds: how long a site whose connection is lost may hold up a round.
         attempts: how often a round that missed its quorum is asked again before the study stops.
         combine: how answers are added up (entry-point name of a combiner).
+        helpers: of a sum of one message, the three sites that hold the seeds of its masks.
     """
 
     quorum: Annotated[int, Field(ge=1)]
@@ -94,6 +95,7 @@ class Rounds(Section):
     lost_seconds: Annotated[float, Field(ge=6, le=30 * 86400)] = 60
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
     combine: Name = "plain"
+    helpers: tuple[Name, ...] = ()
 
 
 class Privacy(Section):

@@ -1,0 +1,230 @@
+"""Be the coordinator in one attempt of a secure sum among one set of sites: what to ask next, what to make of each reply, what it came to.
+
+It speaks to nobody: `driving.drive` carries what it asks and brings what is said. Sites that drop out before they have given their masked
+sums are left out; from then on the total stands, and it opens with a threshold of those who are in it. Whoever finds fault in the last two
+exchanges ends the attempt, and nothing is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
+from wardround.combining.secure import keys
+from wardround.combining.secure.bodies import masked_specs, unpack_masked
+from wardround.combining.secure.masks import add
+from wardround.combining.secure.opening import Opening
+from wardround.combining.secure.seal import NAME
+from wardround.combining.secure.wording import Broken
+from wardround.combining.secure.words import (
+    STAGES,
+    Advert,
+    Revealed,
+    Sealed,
+    agreement,
+    bond_of,
+    genuine,
+    list_bond,
+    read_adverts,
+    read_revealed,
+    read_sealed,
+    read_signatures,
+)
+from wardround.study.canonical import canonical
+from wardround.study.errors import WardroundError
+from wardround.study.files import Data, blocks
+from wardround.study.layout import Layout
+from wardround.study.task import NOTHING, Refusal, Short, Stage, Task, Total, Update
+from wardround.study.threshold import threshold
+
+EXCHANGE_SECONDS = 60.0
+"""Seconds that a site's gate has, at most, for an exchange that asks no work of it."""
+
+Relays = Mapping[str, Mapping[str, Any]]
+"""By site: what is passed on to it."""
+
+
+_READ: Mapping[Stage, Callable[[Stage, bytes], Any]] = {"keys": read_adverts, "shares": read_sealed, "open": read_revealed}
+
+
+class Attempt:
+    """Hold one attempt.
+
+    Args:
+        tasks: of stage "answer", one a site that is asked.
+        quorum: fewest of them in a total.
+        roster: names of all sites of the round, where these are one group of them.
+    """
+
+    stages: Sequence[Stage] = STAGES
+
+    def __init__(self, tasks: Sequence[Task], quorum: int, roster: Sequence[str] = ()) -> None:
+        """Begin with everybody.
+
+        Raises:
+            WardroundError: the sums of so many sites may exceed their integers.
+        """
+        self.over = ""
+        self._tasks, self._quorum = {task.site: task for task in tasks}, quorum
+        self._roster = roster or list(self._tasks)
+        self._layout, self._bond = tasks[0].body.layout, bond_of(tasks[0])
+        insist(tasks)
+        self._receipts: dict[str, list[str]] = {site: [] for site in self._tasks}
+        self._adverts: dict[str, Advert] = {}
+        self._sealed: dict[str, dict[str, Sealed]] = {}
+        self._hidden = {name: np.zeros(shape, kind) for name, (kind, shape) in masked_specs(self._layout).items()}
+        self._survivors: set[str] = set()
+        self._agreements: dict[str, str] = {}
+        self._opening: Opening | None = None
+
+    @property
+    def least(self) -> int:
+        """Return how many sites it takes."""
+        return threshold(len(self._adverts), self._quorum)
+
+    def tasks(self, stage: Stage) -> list[Task]:
+        """Return the tasks of one exchange: who is asked, and what is passed on; none when the attempt is over."""
+        if self.over:
+            return []
+        relays = self._relays(stage)
+        return [
+            staged(task, stage, relays[site], stage == "answer", stage == "keys") for site, task in self._tasks.items() if site in relays
+        ]
+
+    def take(self, stage: Stage, update: Update, said: Any) -> None:
+        """Take in what a site says.
+
+        Raises:
+            Broken: it is not what the site must say.
+        """
+        steps: dict[Stage, Callable[[str, Any], None]] = {
+            "keys": self._advertised,
+            "shares": self._shared,
+            "answer": self._answered,
+            "agree": self._agreed,
+            "open": self._revealed,
+        }
+        steps[stage](update.site, said)
+        self._receipts[update.site].append(update.receipt.entry)
+
+    def read(self, stage: Stage, layout: Layout, body: Data) -> Any:
+        """Return what a message of an exchange holds."""
+        if stage == "answer":
+            return unpack_masked(layout, body)
+        data = b"".join(blocks(body))
+        return read_signatures(stage, data, "signature") if stage == "agree" else _READ[stage](stage, data)
+
+    def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """Close an exchange; return the refusals that leave their sites out."""
+        here = len(self._here(stage))
+        found = [one for one in refusals if stage not in ("agree", "open") or one.where != "deadline"]
+        if found and stage in ("agree", "open"):
+            self.over = f"{found[0].site} found fault with the secure sum or broke it, so nothing was opened"
+        elif not self.over and here < self.least:
+            self.over = f"{here} sites were left for the secure sum, which opens with {self.least}"
+        return found
+
+    def outcome(self, refused: int) -> Total | Short:
+        """Return the opened total, held against what its sites may send; or why there is none.
+
+        Args:
+            refused: how many of its sites are left out by a refusal.
+        """
+        try:
+            if self.over or self._opening is None:
+                return Short(len(self._tasks) - refused, self._quorum, self.over)
+            masks = self._opening.masks()
+            for number, name in enumerate(self._hidden):
+                add(masks, number, self._hidden[name])
+            return self._total()
+        except (Broken, OutOfBounds) as error:
+            return Short(len(self._tasks) - refused, self._quorum, error.message)
+
+    def _here(self, stage: Stage) -> Collection[str]:
+        """Return who has given what an exchange asks."""
+        if stage == "open":
+            return self._opening.revealed if self._opening else ()
+        each: dict[Stage, Collection[str]] = {"keys": self._adverts, "shares": self._sealed, "answer": self._survivors}
+        return each.get(stage, self._agreements)
+
+    def _relays(self, stage: Stage) -> Relays:
+        if stage == "keys":
+            return _to_all(self._tasks, "roster", sorted(self._roster))
+        if stage == "shares":
+            return _to_all(self._adverts, "adverts", [asdict(self._adverts[site]) for site in sorted(self._adverts)])
+        if stage == "answer":
+            return {site: {"shares": {owner: asdict(held[site]) for owner, held in self._sealed.items()}} for site in self._sealed}
+        if stage == "agree":
+            return _to_all(self._survivors, "survivors", sorted(self._survivors))
+        self._opening = Opening(self._bond, self._adverts, self._sealed, frozenset(self._survivors), self.least)
+        return _to_all(self._agreements, "signatures", self._agreements)
+
+    def _advertised(self, site: str, said: Mapping[str, Advert]) -> None:
+        if said.keys() != {site}:
+            raise Broken.at("keys", "it gives other keys than its own")
+        genuine(said[site], self._bond)
+        self._adverts[site] = said[site]
+
+    def _shared(self, site: str, said: dict[str, Sealed]) -> None:
+        if said.keys() != self._adverts.keys():
+            raise Broken.at("shares", "it does not share with each site")
+        self._sealed[site] = said
+
+    def _answered(self, site: str, said: Mapping[str, np.ndarray]) -> None:
+        for name, value in said.items():
+            self._hidden[name] += value
+        self._survivors.add(site)
+
+    def _agreed(self, site: str, said: Mapping[str, str]) -> None:
+        payload = agreement(list_bond(self._bond, self._adverts), self._sealed, self._survivors)
+        if said.keys() != {site} or not keys.signed(self._adverts[site].identity, payload, said[site]):
+            raise Broken.at("agree", "it did not sign the total that stands")
+        self._agreements[site] = said[site]
+
+    def _revealed(self, site: str, said: Revealed) -> None:
+        assert self._opening is not None
+        self._opening.take(site, said)
+
+    def _total(self) -> Total:
+        integers = {term.name: self._hidden[term.name].view(f"int{term.bits}") for term in self._layout}
+        check_total(self._layout, integers, len(self._survivors))
+        receipts = sorted(entry for site in self._survivors for entry in self._receipts[site])
+        proof = (tuple(sorted(self._survivors)), self._agreements, tuple(f"{one:x}" for one in self._hidden[NAME].tolist()))
+        return Total(self._layout, integers, decoded(self._layout, integers), len(self._survivors), tuple(receipts), proof)
+
+
+def _to_all(sites: Iterable[str], what: str, said: Any) -> Relays:
+    return {site: {what: said} for site in sites}
+
+
+def staged(task: Task, stage: Stage, relay: Mapping[str, Any], asks: bool, first: bool) -> Task:
+    """Return the task of one exchange.
+
+    Args:
+        task: of stage "answer", whole.
+        stage: of the exchange.
+        relay: what is passed on.
+        asks: whether it brings what is asked, and leaves the time for it.
+        first: whether it is the round's first for this site, which brings what was closed.
+    """
+    return replace(
+        task,
+        stage=stage,
+        relay=canonical(relay) if relay else b"",
+        body=task.body if asks else NOTHING,
+        due=task.due if asks else min(task.due, EXCHANGE_SECONDS),
+        closed=task.closed if first else (),
+        supplies=task.supplies if first or task.supplies is None else {},
+    )
+
+
+def insist(tasks: Sequence[Task]) -> None:
+    """Refuse sums that may exceed their integers: masked, they would wrap unseen."""
+    narrow = [term.name for term in tasks[0].body.layout if np.dtype(term.total_type(len(tasks))).itemsize * 8 != term.bits]
+    if narrow:
+        message = f"The sums of {len(tasks)} sites may exceed the integers of {narrow[0]!r}, and masked ones would wrap unseen."
+        raise WardroundError(message, "Write at least as many sites into bounds.sites as take part.")

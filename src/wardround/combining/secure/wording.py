@@ -1,0 +1,85 @@
+"""Read what is said in a secure sum, and refuse whatever is not exactly what it must be."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from wardround.combining.secure.keys import KEY_BYTES
+from wardround.combining.secure.shamir import SHARE_BYTES
+from wardround.study.canonical import canonical
+from wardround.study.errors import VerificationError
+
+SIGNED = "application/vnd.wardround.secure-sum+json"
+"""Stands in whatever a site signs for other sites, so that the signature means nothing anywhere else."""
+
+T = TypeVar("T")
+_REMEDY = "This attempt is over for this site. If it happens again, have the study's record verified: somebody broke the protocol."
+
+
+class Broken(VerificationError):
+    """A step of the secure sum is not what it must be; nothing more is said in this attempt."""
+
+    @classmethod
+    def at(cls, stage: str, reason: str, remedy: str = _REMEDY) -> Broken:
+        """Return the error that names the step."""
+        return cls(f"secure sum, {stage}: {reason}", remedy)
+
+
+def read(stage: str, data: bytes, *keys: str, take: str = "") -> Any:
+    """Return one value of a JSON object that has exactly these keys; the first, or the one that `take` names.
+
+    Raises:
+        Broken: it is not that, or not canonical.
+    """
+    try:
+        found = json.loads(data)
+        if not isinstance(found, dict) or set(found) != set(keys) or canonical(found) != data:
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise Broken.at(stage, "what was said is not well formed") from None
+    return found[take or keys[0]]
+
+
+def items(stage: str, value: Any, kind: type[T]) -> T:
+    """Return a value that must be a list, or an object.
+
+    Raises:
+        Broken: it is not.
+    """
+    if not isinstance(value, kind):
+        raise Broken.at(stage, "what was said is not well formed")
+    return value
+
+
+def exactly(stage: str, value: Any, **shapes: Callable[[str], object]) -> dict[str, str]:
+    """Return an object that must have exactly these texts, each of its shape.
+
+    Raises:
+        Broken: it has not.
+    """
+    if not isinstance(value, dict) or set(value) != set(shapes):
+        raise Broken.at(stage, "what was said is not well formed")
+    if not all(isinstance(value[name], str) and fits(value[name]) for name, fits in shapes.items()):
+        raise Broken.at(stage, "what was said is not well formed")
+    return value
+
+
+def name_at(stage: str, value: Any) -> str:
+    """Return a value that must be a site's name.
+
+    Raises:
+        Broken: it is not.
+    """
+    if not isinstance(value, str) or not NAME(value):
+        raise Broken.at(stage, "what was said is not well formed")
+    return value
+
+
+NAME = re.compile("[A-Za-z][A-Za-z0-9_.-]{0,63}").fullmatch
+YES_NO = re.compile("yes|no").fullmatch
+HEX32 = re.compile(f"[0-9a-f]{{{2 * KEY_BYTES}}}").fullmatch
+HEX64 = re.compile("[0-9a-f]{128}").fullmatch
+SHARE = re.compile(f"[0-9a-f]{{{2 * SHARE_BYTES}}}").fullmatch

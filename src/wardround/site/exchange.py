@@ -1,0 +1,122 @@
+"""Take a site's part in a secure sum: answer each exchange, and mask what leaves.
+
+The gate holds the session; the arithmetic is in `combining.secure`. Whatever is not as it must be ends this site's part in the attempt,
+with an entry in its log that names the step.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from wardround.combining.secure.bodies import masked_specs
+from wardround.combining.secure.groups import Party
+from wardround.combining.secure.masked import Secure
+from wardround.combining.secure.masks import add
+from wardround.combining.secure.seal import NAME, seal
+from wardround.combining.secure.session import Session, begin, follow
+from wardround.combining.secure.wording import Broken
+from wardround.combining.secure.words import STAGES, bond_of, read_roster
+from wardround.site.egress import logged
+from wardround.site.gate import Site
+from wardround.site.sessions import Said
+from wardround.study.arrays import Arrays, Lazy, Stored, from_bytes, keep, to_bytes
+from wardround.study.files import LARGE, Data
+from wardround.study.task import Task, Update
+
+
+def step(site: Site, task: Task) -> Update | None:
+    """Take one step; return what is said, or None where the step is the answer, which the worker is to give.
+
+    The same task again gives the same bytes.
+
+    Raises:
+        Broken: the step is not what it must be; nothing is said.
+    """
+    sessions = site.state.sessions
+    last = sessions.last(task.phase)
+    if last is not None and last.task == task.digest and last.session.stage == task.stage:
+        return last.update
+    if task.stage == "keys":
+        _later(last, task)
+        checked = site.following is None or site.following.checked(task.phase)
+        session, said = begin(task, _party(site, task), site.keys.signing, checked)
+    else:
+        last = _this(last, task)
+        try:
+            session, said = follow(last.session, task.stage, task.relay, site.keys.signing, sessions.met())
+            _once(site, task, session, last)
+        except Broken:
+            if (last.session.stage, task.stage) in list(pairwise(STAGES)):  # what comes out of order, such as a repeat, changes nothing
+                sessions.keep(task, replace(last.session, stage="over"), None)
+            raise
+    update = None if task.stage == "answer" else logged(site, task, said)
+    sessions.keep(task, session, update)
+    return update
+
+
+def _party(site: Site, task: Task) -> Party:
+    """Return among whom this site masks, by the signed protocol."""
+    combiner = site.protocol.combiner
+    assert isinstance(combiner, Secure)
+    return combiner.party(task, read_roster(task), site.protocol.rounds.quorum)
+
+
+def _later(last: Said | None, task: Task) -> None:
+    """Refuse to begin an attempt again, or one that comes before what was begun."""
+    if last is not None and last.turn >= (task.round, task.attempt):
+        raise Broken.at("keys", "this attempt was begun before with another task, or a later one was")
+
+
+def _this(last: Said | None, task: Task) -> Said:
+    """Return the step before, if it was of this attempt."""
+    if last is None or last.turn != (task.round, task.attempt) or last.session.bond != bond_of(task):
+        raise Broken.at(task.stage, "this site has not begun this attempt")
+    return last
+
+
+def _once(site: Site, task: Task, session: Session, last: Said) -> None:
+    """Meet the others, and refuse to open two different totals of one round: their difference would show who is in one only."""
+    sessions = site.state.sessions
+    if task.stage == "shares":
+        sessions.meet({name: advert.identity for name, advert in session.adverts.items()})
+    answered = site.state.answered(task.phase)
+    if task.stage == "agree" and (answered is None or answered.update.task != last.task):
+        raise Broken.at("agree", "this site has not given its sums")
+    before = sessions.opened(task.phase, task.round)
+    if task.stage in ("agree", "open") and before not in (None, session.survivors):
+        raise Broken.at(task.stage, "another total of this round was opened in an earlier attempt, with other sites in it")
+    if task.stage == "open":
+        sessions.open(task.phase, task.round, session.survivors)
+
+
+def hidden(site: Site, task: Task, body: Data) -> Data:
+    """Return an encoded answer with this site's masks on it; a large one in a file beside it.
+
+    Raises:
+        Broken: this site has not come to this step in this attempt.
+    """
+    session = _this(site.state.sessions.last(task.phase), task).session
+    if session.stage not in ("answer", "agree", "open"):
+        raise Broken.at("answer", f"it came after the step {session.stage!r}")
+    layout, arrays, masks = task.body.layout, from_bytes(body), session.masks()
+    specs = masked_specs(layout)
+    numbers = {name: number for number, name in enumerate(specs)}
+
+    def masked(name: str) -> np.ndarray:
+        made = seal(session.common(), site.name, layout, arrays) if name == NAME else _own(arrays, name).view(specs[name][0])
+        add(masks, numbers[name], made)
+        return made
+
+    made = Lazy(specs, masked)
+    if site.room is None or made.nbytes < LARGE:
+        return to_bytes(made)
+    return keep(made, site.room / f"{secrets.token_hex(8)}.masked", durable=False)
+
+
+def _own(arrays: Arrays, name: str) -> np.ndarray:
+    """Return an array that may be altered: what is read from a file is nobody else's."""
+    return arrays[name] if isinstance(arrays, Stored) else np.array(arrays[name])

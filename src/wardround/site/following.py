@@ -1,0 +1,165 @@
+"""Repeat what the coordinator computes, and work on nothing else: the coordinator that can be checked.
+
+A site begins each phase itself, from the signed protocol and the initial parameters that stand in it by digest. For every round that closed
+it takes the published total, holds it against what it knows of that round, repeats `advance`, and compares; and it works out itself what
+it is asked. So a coordinator can neither send sites a model of its own choosing nor different models to different sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from wardround.combining.secure import keys
+from wardround.combining.secure.seal import fits
+from wardround.combining.secure.wording import Broken
+from wardround.combining.secure.words import agreement
+from wardround.site.sessions import Sessions
+from wardround.site.states import States
+from wardround.study.arrays import Arrays, arrays_digest, from_bytes, under
+from wardround.study.errors import VerificationError
+from wardround.study.files import Data
+from wardround.study.interfaces import Algorithm
+from wardround.study.layout import Layout
+from wardround.study.protocol import Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Ask, Done, RoundClosed, State, Task, Total
+
+_STEP = "follow"
+
+
+@dataclass
+class Following:
+    """Hold how far a site has followed a study.
+
+    Attributes:
+        protocol: the plan it approved.
+        sessions: what it remembers of its secure sums.
+        states: where each phase stands.
+    """
+
+    protocol: Protocol
+    sessions: Sessions
+    states: States
+    _asked: Ask | None = field(default=None, init=False, repr=False)
+    _turn: tuple[str, int] = field(default=("", 0), init=False)
+
+    def prepared(self, task: Task) -> Task:
+        """Follow the rounds that closed, and return the task with what this site itself finds it must be asked.
+
+        Raises:
+            Broken: the coordinator published, or asks, something that does not follow from the rounds before.
+        """
+        try:
+            for closing in task.closed:
+                self._close(closing, task.supplies or {})
+            if task.stage == "close":
+                return task
+            ask = self._expected(task)
+        except Broken:
+            raise
+        except VerificationError as error:
+            raise Broken.at(_STEP, error.message) from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise Broken.at(_STEP, f"the closings cannot be followed ({type(error).__name__})") from error
+        return replace(task, body=ask) if task.stage == "answer" else task
+
+    def checked(self, phase: str) -> bool:
+        """Say whether this site itself checked the last total behind where a phase stands; where there was none, there is nothing to check.
+
+        Others cannot know a total that they had no part in. So each says this with its keys, and all work on only if most say yes.
+        """
+        return self.states.checked(self._number(phase))
+
+    def _expected(self, task: Task) -> Ask:
+        """Return what this site must be asked in a round; refuse a task that asks anything else."""
+        if self._asked is None or self._turn != (task.phase, task.round):
+            state = self._reach(task.phase, task.supplies or {})
+            if not isinstance(state, State) or state.round != task.round:
+                raise Broken.at(_STEP, f"{task.phase}, round {task.round + 1}, is not what comes next")
+            self._asked, self._turn = self.states.filed(self.protocol.by_phase[task.phase].ask(state)), (task.phase, task.round)
+        if (self._asked.digest, self._asked.layout_digest) != (task.ask, task.layout):
+            raise Broken.at(_STEP, "what is asked does not follow from the protocol and the published totals")
+        return self._asked
+
+    def _close(self, closing: RoundClosed, supplies: Mapping[str, Data]) -> None:
+        """Repeat one round, unless that was done before."""
+        state = self._reach(closing.phase, supplies)
+        if isinstance(state, Done) or state.round > closing.round:
+            return
+        if state.round < closing.round:
+            raise Broken.at(_STEP, f"round {state.round + 1} of {closing.phase} is left out")
+        algorithm = self.protocol.by_phase[closing.phase]
+        layout = algorithm.ask(state).layout
+        integers = from_bytes(supplies[closing.total]) if closing.total in supplies else {}
+        if arrays_digest(integers) != closing.total:
+            raise Broken.at(_STEP, "the published total is not the one of the closing")
+        sums = self.protocol.combiner.sums(layout, integers, len(closing.survivors))
+        checked = self._held(closing, layout, integers)
+        new = algorithm.advance(state, Total(layout, integers, sums, len(closing.survivors), closing.receipts))
+        if new.digest != closing.state:
+            raise Broken.at(_STEP, "the coordinator went on from another state than the published total gives")
+        self.states.put(self._number(closing.phase), new, checked)
+
+    def _held(self, closing: RoundClosed, layout: Layout, integers: Arrays) -> bool:
+        """Hold a total against this site's part in it; return False where it had none, and others have to vouch."""
+        said = self.sessions.last(closing.phase)
+        if said is None or said.turn != (closing.round, closing.attempt) or not said.session.survivors:
+            return False
+        session = said.session
+        own = tuple(site for site in closing.survivors if site in session.group)
+        if own != tuple(sorted(session.survivors)):
+            raise Broken.at(_STEP, "the published total is said to be of other sites than this site agreed to")
+        payload = agreement(session.listed, session.shares, session.survivors)
+        identities = {site: session.adverts[site].identity for site in session.survivors}
+        agreed = [site for site, one in closing.agreed.items() if site in identities and keys.signed(identities[site], payload, one)]
+        if len(agreed) < session.threshold:
+            raise Broken.at(_STEP, "the published total does not carry the signatures of enough sites that are in it")
+        start = "" if session.number < 0 else f"{session.number}/"
+        seal = [one.removeprefix(start) for one in closing.seal if one.startswith(start)]
+        mine = integers if not start else under(integers, start[:-1])
+        if not fits(session.common(), session.survivors, layout, mine, seal):
+            raise Broken.at(_STEP, "the published total is not what the sites' sums came to")
+        return True
+
+    def _reach(self, phase: str, supplies: Mapping[str, Data]) -> State | Done:
+        """Return where a phase stands; begin it if every phase before it is done."""
+        algorithms, number = self.protocol.algorithms, self._number(phase)
+        earlier = {algorithm.phase: self._ended(algorithm, supplies) for algorithm in algorithms[:number]}
+        found = self.states.done(number, phase) or self.states.state(number, phase)
+        if found is None:
+            earlier["initial"] = Done("initial", 0, self._initial(supplies))
+            rng = Stream.public(self.protocol.evaluation.seed).child("phase", phase)
+            found = algorithms[number].begin(self.protocol, earlier, rng)
+            self.states.put(number, found, not number or self.states.checked(number - 1))
+        return found
+
+    def _ended(self, algorithm: Algorithm, supplies: Mapping[str, Data]) -> Done:
+        """Return what an earlier phase came to; one that ended without a total had no site that could answer it."""
+        number = self._number(algorithm.phase)
+        done = self.states.done(number, algorithm.phase)
+        if done is not None:
+            return done
+        state = self._reach(algorithm.phase, supplies)
+        done = state if isinstance(state, Done) else algorithm.cut_short(state)
+        if done is None:
+            raise Broken.at(_STEP, f"{algorithm.phase} has not come to its end")
+        self.states.put(number, done, self.states.checked(number))
+        return done
+
+    def _initial(self, supplies: Mapping[str, Data]) -> Arrays:
+        """Return the initial parameters that stand in the protocol."""
+        kept, wanted = self.states.initial(), self.protocol.initial["model"]
+        if kept is not None:
+            return kept
+        found = from_bytes(supplies[wanted]) if wanted in supplies else {}
+        if arrays_digest(found) != wanted:
+            raise Broken.at(_STEP, "the initial parameters are not there, or not those of the protocol")
+        self.states.put_initial(found)
+        return found
+
+    def _number(self, phase: str) -> int:
+        found = [number for number, one in enumerate(self.protocol.algorithms) if one.phase == phase]
+        if not found:
+            raise Broken.at(_STEP, "the protocol has no such phase")
+        return found[0]

@@ -1,0 +1,79 @@
+"""Keep where each phase of a study stands at a site that follows it: files, each written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from wardround.study.arrays import Arrays, Stored, from_bytes, keep, put_under, size_of, under
+from wardround.study.files import LARGE, Kept
+from wardround.study.task import Ask, Done, State
+
+
+@dataclass(frozen=True)
+class States:
+    """Hold the last state of each phase, or what it came to; phases are numbered as in the protocol.
+
+    Attributes:
+        folder: where the files lie; nobody else writes there.
+    """
+
+    folder: Path
+
+    def state(self, number: int, phase: str) -> State | None:
+        """Return the last state of a phase that has begun."""
+        kept = self._states(number)
+        return State(phase, int(kept[-1].stem.partition("-")[2]), _read(kept[-1])) if kept else None
+
+    def done(self, number: int, phase: str) -> Done | None:
+        """Return what a phase came to."""
+        path = self.folder / f"{number}.done"
+        if not path.exists():
+            return None
+        arrays, about = _read(path), json.loads(Stored(path).metadata["wardround"])
+        model = under(arrays, "model") if about["model"] else None
+        return Done(phase, about["round"], under(arrays, "results"), about["stopped"], model)
+
+    def checked(self, number: int) -> bool:
+        """Say whether this site itself checked the last total behind where a phase stands."""
+        done = self.folder / f"{number}.done"
+        path = done if done.exists() else self._states(number)[-1]
+        return bool(json.loads(Stored(path).metadata["wardround"])["checked"])
+
+    def put(self, number: int, new: State | Done, checked: bool) -> None:
+        """Write down where a phase stands, in place of where it stood, and whether this site checked the last total behind it."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        before = self._states(number)
+        if isinstance(new, State):
+            path = keep(new.arrays, self.folder / f"{number}-{new.round:06}.state", json.dumps({"checked": checked})).path
+        else:
+            about = {"round": new.round, "stopped": new.stopped, "model": new.model is not None, "checked": checked}
+            arrays = {**put_under("results", new.results), **put_under("model", new.model or {})}
+            path = keep(arrays, self.folder / f"{number}.done", json.dumps(about)).path
+        for old in before:
+            if old != path:
+                old.unlink()
+
+    def initial(self) -> Arrays | None:
+        """Return the initial parameters, once they are here."""
+        path = self.folder / "initial"
+        return _read(path) if path.exists() else None
+
+    def put_initial(self, arrays: Arrays) -> None:
+        """Keep the initial parameters."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        keep(arrays, self.folder / "initial")
+
+    def filed(self, ask: Ask) -> Ask:
+        """Return an ask whose arrays, if they are large, lie in a file."""
+        if size_of(ask.arrays) < LARGE:
+            return ask
+        return Ask.from_wire(keep(ask.arrays, self.folder / "ask", ask.head, durable=False))
+
+    def _states(self, number: int) -> list[Path]:
+        return sorted(self.folder.glob(f"{number}-*.state"))
+
+
+def _read(path: Path) -> Arrays:
+    return from_bytes(Kept(path) if path.stat().st_size >= LARGE else path.read_bytes())

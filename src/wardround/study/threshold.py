@@ -1,0 +1,38 @@
+"""Say how many sites must be in a secure sum: the one rule that sites, the coordinator and the page for people all go by."""
+
+from __future__ import annotations
+
+LEAST = 3
+"""Fewest sites whose sum hides anything: of two, each takes away its own and holds the other's."""
+
+
+def threshold(sites: int, quorum: int) -> int:
+    """Return how many sites must be in a total, and must help to open it.
+
+    More than two thirds, so that two different totals of one attempt would need an honest site that helps twice; and never fewer than the
+    protocol's quorum or than three.
+
+    Args:
+        sites: that take part.
+        quorum: of the protocol.
+
+    >>> threshold(10, 3)
+    7
+    """
+    return max(2 * sites // 3 + 1, quorum, LEAST)
+
+
+def allies(sites: int, quorum: int) -> int:
+    """Return how many sites a hostile coordinator may have on its side and still see no other site's own sums.
+
+    Fewer than a third of those that take part, or two different totals could be opened; and two fewer than the quorum, since a coordinator
+    can ask few sites, and those that act with it take their own sums off the total: two others must be left in it.
+
+    Args:
+        sites: that take part.
+        quorum: of the protocol.
+
+    >>> allies(10, 5), allies(10, 3), allies(3, 3)
+    (3, 1, 0)
+    """
+    return min((sites - 1) // 3, max(quorum, LEAST) - 2)

@@ -1,0 +1,102 @@
+"""The report of a study among hospitals: it says that each hospital's own figures stay there, and shows no dashes in their place."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pages.fixtures import PROTOCOL, five_sites, totals_only, write_folder
+from tests.support import PHASES, protocol, small
+from wardround.outcome import federated_outcome
+from wardround.pages.report import render, write_report
+
+STAY = "ach hospital's own figures stay at that hospital"
+
+
+def shown(result: dict[str, Any], protocol: dict[str, Any] | None = None) -> str:
+    """Return the page of a result without a record."""
+    return typed(render(result, None, protocol or {}))
+
+
+def typed(page: str) -> str:
+    """Return a page as one would type it."""
+    return page.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").replace("\N{EN DASH}", "-")
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.S)))
+
+
+def rows_of_dashes(page: str) -> list[str]:
+    """Return the rows of tables whose cells all are dashes or empty."""
+    rows = re.findall(r"<tr.*?</tr>", page, re.S)
+    return [row for row in rows if (cells := re.findall(r"<td.*?</td>", row, re.S)) and not re.sub(r"<[^>]*>|[-\s]", "", "".join(cells))]
+
+
+def written(folder: Path, result: dict[str, Any], without: str = "") -> str:
+    """Return the page of a new results folder whose record may lack the log of a site."""
+    folder.mkdir(exist_ok=True)
+    write_folder(folder, result)
+    if without:
+        shutil.rmtree(folder / "record" / "sites" / without)
+    return typed(write_report(folder).read_text())
+
+
+@pytest.mark.parametrize("phases", [PHASES, [one for one in PHASES if one["kind"] != "local"]], ids=["with-local", "without-local"])
+def test_what_a_coordinator_publishes_makes_a_page_without_rows_of_dashes(tmp_path: Path, phases: list[dict[str, Any]]) -> None:
+    study = small(tmp_path, protocol(phases=phases))
+    brought = {site: {"patients": "50-99", "source": "table"} for site in study.names}
+    result = federated_outcome(study.protocol, brought, study.run(), study.store.history(), [], {})
+    page = shown(json.loads(json.dumps(result)))
+    assert result["metrics"]["federated"]["all"]["auroc"]["value"] is not None
+    assert page.count(STAY) == 3 and rows_of_dashes(page) == []
+    assert ("Federated minus this" in page) is (len(phases) == len(PHASES))
+
+
+def test_verdicts_are_not_missed_but_said_to_stay(tmp_path: Path) -> None:
+    page = written(tmp_path, totals_only(), without="Basel")
+    top, sites = (
+        page[page.index('class="headline"') : page.index('class="facts"')],
+        page[page.index('id="sites"') : page.index('id="models"')],
+    )
+    assert STAY in top and f"E{STAY}" in page[page.index('id="models"') :]
+    assert STAY in sites and "and with them the verdict" in sites and "<table" not in sites
+    assert "site by site" not in page and "Verdict</th>" not in page and "o verdict" not in page and "cannot say" not in page
+    assert rows_of_dashes(page) == []
+
+
+def test_the_page_does_not_hide_that_plain_sums_reached_the_coordinator() -> None:
+    reached = "The sums behind them did reach the coordinator"
+    result = totals_only()
+    assert reached in shown(result) and reached not in shown({**result, "metrics": {}})
+    result["privacy"]["secure_sum"] = True
+    assert reached not in shown(result)
+
+
+def test_a_site_that_kept_its_log_is_named_and_not_counted(tmp_path: Path) -> None:
+    text = text_of(written(tmp_path, totals_only(), without="Basel"))
+    assert "Not counted is what left Basel: no copy of its log lies in the record, so wardround verify says FAIL." in text
+    assert "4 sites sent" in text and "These sites" in text and "All sites" not in text and "By phase, these sites together" in text
+    assert "Not counted" not in text_of(written(tmp_path / "all", totals_only()))
+
+
+def test_patients_are_told_in_bands_and_a_site_that_told_nothing_is_named() -> None:
+    text = text_of(shown(totals_only(), PROTOCOL))
+    assert "Patients 300-597 and &lt;10 at 1 site, not told by 1 site" in text and "A site tells a band, not the count." in text
+    rows = text[text.index("Whose data was it?") : text.index("What left each site?")]
+    assert "Aachen 100-199 Basel not told" in rows and rows.rstrip().endswith("Eindhoven &lt;10")
+
+
+def test_what_stayed_has_no_column_where_nobody_knows_it(tmp_path: Path) -> None:
+    assert "stayed there" not in written(tmp_path / "own", totals_only())
+    assert "stayed there" in written(tmp_path / "open", five_sites())
+
+
+def test_the_record_is_where_the_coordinator_is() -> None:
+    assert "In the coordinator's folder or a copy" in shown(totals_only())
+    assert "In the results folder, offline" in shown(five_sites())
