@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.parts.echo import peak_memory, stand_in
@@ -15,6 +16,7 @@ from wardround.coordinator import events
 from wardround.coordinator.folder import Folder
 from wardround.coordinator.rounds import Step, run_study
 from wardround.serving import Serving
+from wardround.study.errors import QuorumNotMet
 
 
 def main(folder: Path, numbers: int, rounds: int, pause: float = 0.0) -> None:
@@ -40,7 +42,8 @@ def main(folder: Path, numbers: int, rounds: int, pause: float = 0.0) -> None:
         began = time.perf_counter()
         combiner = made.protocol.combiner
         step = Step(stand_in(made.protocol, numbers, rounds), combiner)
-        run_study(made.protocol, [step], serving.engine, serving.book(), made.initial)
+        with suppress(QuorumNotMet):  # who was refused and why is printed
+            run_study(made.protocol, [step], serving.engine, serving.book(), made.initial)
         whole = time.perf_counter() - began
         peak = peak_memory()
         serving.engine.end({}, "The benchmark has ended.")

@@ -21,6 +21,7 @@ from benchmarks.parts.echo import peak_memory, stand_in
 from tests.support import protocol, rows, small
 from wardround.combining.fixedpoint import packed
 from wardround.combining.secure.masks import add
+from wardround.combining.secure.session import Session
 from wardround.engines.inprocess import InProcess, Place
 from wardround.engines.messages import update_message
 from wardround.engines.parts import Body
@@ -117,7 +118,7 @@ class Gates(InProcess):
         if isinstance(body, Kept):
             body.remove()
         zeros = [np.ones(term.shape, f"uint{term.bits}") for term in layout]
-        last = place.site.state.sessions.last(work.task.phase)
+        last = place.site.state.sessions.last(work.task.phase, Session.from_json)
         assert last is not None
         began = time.process_time()
         masks = last.session.masks()

@@ -24,7 +24,7 @@ CASES = {"tiny": (3, 0.03, 10), "ten": (10, 28, 5), "large": (3, 500, 3)}
 def main() -> int:
     """Print the figures of a case."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rivals", description="Run one case of one rival.")
-    parser.add_argument("--rival", choices=sorted(venvs.PACKAGES), required=True)
+    parser.add_argument("--rival", choices=sorted(RIVALS), required=True)
     parser.add_argument("--case", choices=[*CASES, "faults"], required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder outside the repository for environments and runs")
     parser.add_argument("--limit", type=float, default=900, help="seconds after which a timed case is given up")

@@ -25,6 +25,7 @@ from wardround.engines.messages import COORDINATOR, Message
 from wardround.engines.parts import Body
 from wardround.engines.subjects import PARTS, Subjects
 from wardround.engines.workers import Job, Pool
+from wardround.owncopy import OWN, put_own
 from wardround.record.envelope import INVITE
 from wardround.record.envelope import open as open_envelope
 from wardround.record.note import VerifierKey, fingerprint
@@ -283,7 +284,8 @@ def entries(folder: SiteFolder) -> list[dict[str, Any]]:
 def status(folder: SiteFolder) -> dict[str, Any]:
     """Return how a site stands: `text`, counts by kind of entry in its log, answers that wait for a person's look, what went wrong last.
 
-    Of a secure sum also the other sites it has met, with their fingerprints, and files with evidence of a step that was broken.
+    Once the study has ended, `own`: the files with this hospital's own figures. Of a secure sum also the other sites it has met, with
+    their fingerprints, and files with evidence of a step that was broken.
     """
     with closing(folder.database()) as connection:
         journal = Journal(connection)
@@ -299,11 +301,20 @@ def status(folder: SiteFolder) -> dict[str, Any]:
             text = f"refused ({reason})" if reason else error.message
         if journal.meta("ended"):
             text = "the study has ended"
+        own = [str(folder.path / name) for name in ("result.json", "report.html")] if journal.meta(OWN) else []
     member = folder.membership
     facts = {"site": member.site, "study": member.study, "protocol_digest": member.protocol, "text": text}
     others = [{"site": name, "fingerprint": fingerprint(key)} for name, key in met.items() if name != member.site]
     secure = {"fingerprint": folder.fingerprint, "others": others, "evidence": [str(path) for path in evidence.kept(folder.path)]}
-    return {**facts, **secure, "running": _running(folder.path), "log": dict(sorted(counts.items())), "held": held, "failures": notes}
+    return {
+        **facts,
+        **secure,
+        "running": _running(folder.path),
+        "log": dict(sorted(counts.items())),
+        "held": held,
+        "own": own,
+        "failures": notes,
+    }
 
 
 def _terms(sums: Data) -> list[dict[str, Any]]:
@@ -360,6 +371,7 @@ def take_part(
             raise PolicyRefused(f"This site refused the protocol ({reason}).", "To take part after all: wardround site approve.")
         if journal.meta("ended") is not None:
             say("The study has ended; model, result and report lie in this folder.")
+            put_own(folder, connection, journal, say)
             return
         approval.approval(journal, folder.membership.protocol, folder.brought)
         check_snapshot(folder.snapshot)
@@ -371,6 +383,8 @@ def take_part(
             agent.run(until or threading.Event())
         finally:
             agent.close()
+        if journal.meta("ended") is not None:
+            put_own(folder, connection, journal, say)
 
 
 def _answered(pool: Pool, work: Work, mine: Mapping[str, Arrays]) -> Reply:

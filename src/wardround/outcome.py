@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
+from wardround.learning.own import as_received, blinded, own_figures, shown, side_by_side
+from wardround.record.commitment import commit
 from wardround.record.entries import band, decode
 from wardround.study.arrays import Arrays, under
+from wardround.study.canonical import canonical, digest
 from wardround.study.dataset import ROLES, Dataset
-from wardround.study.errors import WardroundError
+from wardround.study.errors import VerificationError, WardroundError
 from wardround.study.plugins import find, names
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
@@ -74,11 +79,12 @@ def federated_outcome(
     history: list[dict[str, Any]],
     refusals: list[dict[str, Any]],
     seconds: Mapping[str, float],
+    told: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the same of a study among hospitals, whose own figures stay with them: totals alone.
+    """Return the same of a study among hospitals: totals, and of single sites what the protocol lets them tell.
 
-    `brought` holds by site the entry of its log that says which data it brought, empty where the site kept its log; all else is as for
-    `outcome`.
+    `brought` holds by site the entry of its log that says which data it brought, empty where the site kept its log; `told` the own figures
+    that sites sent; all else is as for `outcome`.
     """
     evaluation = protocol.giving("judgement")
     judged = {} if evaluation is None else earlier[evaluation].results
@@ -86,23 +92,76 @@ def federated_outcome(
     sites = {site: {"patients": entry.get("patients"), "source": entry.get("source")} for site, entry in sorted(brought.items())}
     own = {
         "simulation": False,
-        "site_results": "own",
+        "site_results": protocol.evaluation.site_results,
         "synthetic": any(one["source"] in names("source") and find("source", str(one["source"])).synthetic for one in sites.values()),
         "warnings": _warnings(protocol, totals.get("federated", {})),
         "sites": sites,
         **_judged_in_all(protocol, totals),
     }
+    match protocol.evaluation.site_results:
+        case "open":
+            own = _with(own, side_by_side(protocol, told), {site: {"test": one["tested"]} for site, one in told.items() if "tested" in one})
+        case "blinded":
+            own["blinded"] = blinded(told)
     return _result(protocol, earlier, history, refusals, seconds, own)
+
+
+def copy_for(protocol: Protocol, released: bytes, site: str, patients: int, kept: Arrays) -> dict[str, Any]:
+    """Return a site's own copy of a released result: its own figures beside the totals, and of other sites what the result holds.
+
+    Args:
+        protocol: the signed plan.
+        released: contents of `result.json` as they came.
+        site: whose copy it is.
+        patients: in its snapshot.
+        kept: what it kept of the evaluation.
+    """
+    result: dict[str, Any] = json.loads(released)
+    figures = own_figures(protocol, kept)
+    own = side_by_side(protocol, {site: figures})
+    if protocol.evaluation.site_results == "open":  # all sites' verdicts carry one correction
+        own["verdicts"], own["verdict_notes"] = ({**own[name], **result[name]} for name in ("verdicts", "verdict_notes"))
+    else:
+        for part in ("metrics", "paired"):
+            result[part] = {model: {**table, "sites": {}} for model, table in result[part].items()}
+    counts = {"patients": _small(patients), "test": _small(figures["tested"])}
+    return {"released": digest(released), **_with(result, own, {site: counts}), "reader": site}
+
+
+def _with(result: Mapping[str, Any], found: Mapping[str, Any], counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a result with what single sites told beside its totals."""
+    parts: dict[str, Any] = {}
+    for part in ("metrics", "paired"):
+        parts[part] = {model: dict(table) for model, table in result[part].items()}
+        for model, sites in found[part].items():
+            table = parts[part].setdefault(model, {"all": {}})
+            table["sites"] = {**table.get("sites", {}), **sites}
+    sites = {**result["sites"], **{site: {**result["sites"].get(site, {}), **one} for site, one in counts.items()}}
+    return {**result, **parts, "sites": sites, "verdicts": found["verdicts"], "verdict_notes": found["verdict_notes"]}
 
 
 def data_entry(lines: bytes) -> dict[str, Any]:
     """Return the last entry of a site's log that says which data it brought; nothing where there is none that can be read."""
-    found: dict[str, Any] = {}
+    return next((entry for entry in reversed(list(_entries(lines))) if entry["t"] == "snapshot"), {})
+
+
+def figures_told(lines: bytes, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the own figures that a site sent; where it handed its log over, they must be those that left it according to that.
+
+    Raises:
+        VerificationError: they are not, or not well formed.
+    """
+    found, commitment = as_received(results["figures"]), commit(bytes.fromhex(results["salt"]), canonical(results["figures"]))
+    if lines and not any(entry["t"] == "results" and entry["commit"] == commitment for entry in _entries(lines)):
+        raise VerificationError("Its own figures are not in its log.", "Ask the hospital to look at its log.")
+    return found
+
+
+def _entries(lines: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a site's log that can be read."""
     for line in lines.splitlines():
         with suppress(WardroundError):
-            entry = decode(line)
-            found = entry if entry["t"] == "snapshot" else found
-    return found
+            yield decode(line)
 
 
 def _result(
@@ -215,10 +274,7 @@ def _warnings(protocol: Protocol, total: Arrays) -> list[str]:
 
 
 def _shown(parts: Mapping[str, Mapping[str, np.ndarray]], total: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    def plain(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {name: asdict(Estimate.of(one)) for name, one in found.items()}
-
-    return {"all": plain(total), "sites": {site: plain(found) for site, found in parts.items()}}
+    return {"all": shown(total), "sites": {site: shown(found) for site, found in parts.items()}}
 
 
 def _site(protocol: Protocol, facts: SiteFacts) -> dict[str, Any]:

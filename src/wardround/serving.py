@@ -7,6 +7,7 @@ quorum is asked again when enough sites are there; nobody has to start anything 
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from wardround.engines.nats import Member, Nats
 from wardround.engines.presence import LEASE, Presence
 from wardround.engines.reception import Reception
 from wardround.engines.subjects import Subjects
-from wardround.outcome import data_entry, federated_outcome, released_phase
+from wardround.outcome import data_entry, federated_outcome, figures_told, released_phase
 from wardround.publish import WRITTEN, publish
 from wardround.record.bundle import LogFiles
 from wardround.record.entries import plain
@@ -70,11 +71,14 @@ class Serving:
         """
         self._folder, self._start_with = folder, start_with
         self._protocol, self._subjects = folder.protocol, Subjects(folder.protocol.study)
+        # In a sum of one message sites are away most of the time: for so many seconds they are waited for all the same.
+        self._visited = self._protocol.rounds.due_seconds if self._protocol.combiner.hides == "window" else 0.0
         self.store = Store(folder.path / STATE)
         self._enrolment, self._desk_enrolment = Enrolment(folder.path / centre.ENROLMENT), Enrolment(folder.path / centre.ENROLMENT)
         self._lock = threading.Lock()
         self._pending: list[Message] = []
         self._records: dict[str, LogFiles | None] = {}
+        self._told: dict[str, dict[str, Any]] = {}
         self._declined: set[str] = set()
         self._taken: set[str] = set()
         self.roster: tuple[str, ...] = ()
@@ -104,7 +108,7 @@ class Serving:
             self._members,
             self._boundary,
             self.presence,
-            self._protocol.rounds.lost_seconds,
+            math.inf if self._visited else self._protocol.rounds.lost_seconds,
             folder.path / "room",
             self._other,
             self._note,
@@ -117,11 +121,8 @@ class Serving:
         if released is None:
             self.gather_approvals()
             book = self.book()
-            self._watcher.happened(
-                events.StudyStarted(
-                    self._protocol.study, tuple(one.phase for one in self._protocol.algorithms), tuple(sorted(self.approved))
-                )
-            )
+            phases = tuple(one.phase for one in self._protocol.algorithms)
+            self._watcher.happened(events.StudyStarted(self._protocol.study, phases, tuple(sorted(self.approved))))
             result = self._study(book)
         else:
             self.roster = tuple(json.loads(self.store.meta("roster") or b"[]"))
@@ -139,9 +140,9 @@ class Serving:
     def wait_for_sites(self, seconds: float) -> None:
         """Stay until every site of the roster has taken what the study came to, or none of the others is heard any more."""
         began = time.monotonic()
-        while (waited := time.monotonic() - began) < seconds:
+        while (waited := time.monotonic() - began) < max(seconds, self._visited):
             missing = [site for site in self.roster if site in self._members() and site not in self._taken]
-            if not missing or (waited > LEASE and not any(self.presence.here(site) for site in missing)):
+            if not missing or (waited > max(LEASE, self._visited) and not any(self.presence.here(site) for site in missing)):
                 return
             self.engine.listen(0.1)
             self._settle_pending()
@@ -306,6 +307,8 @@ class Serving:
                 lines = b"".join(blocks(fetched[-1]))
                 handed = LogFiles("", lines, str(content["checkpoint"]).encode(), f"{content['vkey']}\n".encode())
                 self._records[site] = handed if message.body is not None else None
+                if self._protocol.tells and content.get("results"):
+                    self._told[site] = figures_told(lines, content["results"])
             case "taken":
                 self._taken.add(site)
             case "update":
@@ -362,30 +365,35 @@ class Serving:
         handed = {site: files for site, files in self._records.items() if files is not None}
         brought = {site: data_entry(handed[site].entries if site in handed else b"") for site in self.roster}
         seconds = {"rounds": sum(row["seconds"] for row in self.store.history())}
-        result = federated_outcome(self._protocol, brought, earlier, self.store.history(), refusals, seconds)
+        result = federated_outcome(self._protocol, brought, earlier, self.store.history(), refusals, seconds, self._told)
         publish(self._folder.path, self._protocol, self.store, self._log, handed, released_phase(self._protocol, earlier), result)
         return result
 
     def _wait_for_quorum(self, error: QuorumNotMet, pause: float) -> float:
         """Wait until enough sites are there to ask again, and `pause` seconds where they are and refuse; return the next such pause."""
-        quorum, until = self._protocol.rounds.quorum, 0.0
-        if sum(self.presence.here(site) for site in self._boundary()) >= quorum:
+        if self._enough_are_here():
             refused = [entry for entry in self._log.entries() if entry["t"] == "refusal"][-len(self.roster) :]
             why = " ".join(f"{site}: {text}." for site, text in sorted({one["site"]: one["reason"].rstrip(".") for one in refused}.items()))
             self._note(f"{error.message} {why} They are asked again in {pause:.0f} s, until you stop this command.")
             until, pause = time.monotonic() + pause, min(2 * pause, MOST_PAUSE)
         else:
-            self._note(f"{error.message} It is asked again as soon as {quorum} sites are there.")
-            pause = ASK_AGAIN
-        while sum(self.presence.here(site) for site in self._boundary()) < quorum or time.monotonic() < until:
+            wanted = "its three helpers" if self._visited else f"{self._protocol.rounds.quorum} sites"
+            self._note(f"{error.message} It is asked again as soon as {wanted} are there.")
+            until, pause = 0.0, ASK_AGAIN
+        while not self._enough_are_here() or time.monotonic() < until:
             self.engine.listen(0.5)
         return pause
 
+    def _enough_are_here(self) -> bool:
+        """Say whether those are there without whom a round cannot begin: the quorum or, in a sum of one message, its helpers."""
+        here, rounds = {site for site in self._boundary() if self.presence.here(site)}, self._protocol.rounds
+        return here.issuperset(rounds.helpers) if self._visited else len(here) >= rounds.quorum
+
     def _collect_records(self) -> None:
-        """Wait for the sites' copies of their logs, as far as the sites are there and let them leave."""
-        until = time.monotonic() + RECORDS_DUE
+        """Wait for the sites' copies of their logs, as far as the sites are there, or will be, and let them leave."""
+        until = time.monotonic() + max(RECORDS_DUE, self._visited)
         while time.monotonic() < until:
             missing = [site for site in self._boundary() if site not in self._records]
-            if not any(self.presence.silent(site) < LEASE for site in missing):
+            if not missing or not (self._visited or any(self.presence.silent(site) < LEASE for site in missing)):
                 return
             self.engine.listen(0.1)

@@ -18,6 +18,7 @@ from tests.cli.terminal import Terminal
 from tests.engines.federated import federated_small, federation, free_port, hospitals
 from wardround import centre, hospital
 from wardround.coordinator import events
+from wardround.owncopy import OWN
 from wardround.record.note import fingerprint
 from wardround.serving import Serving
 from wardround.simulation import load_study
@@ -429,6 +430,19 @@ def test_a_study_that_has_ended_ends_at_once(wardround: Terminal, approved: Path
     said = wardround("site", "run", "--dir", approved)
     assert said.code == 0 and "The study has ended" in said.out
     assert wardround("site", "status", "--dir", approved, "--json").document["text"] == "the study has ended"
+
+
+def test_own_figures_are_pointed_to_and_what_left_of_them_is_in_the_log(wardround: Terminal, approved: Path) -> None:
+    assert "own figures" not in wardround("site", "status", "--dir", approved).out
+    folder, nothing = SiteFolder(approved), f"sha256:{'0' * 64}"
+    with closing(folder.database()) as connection:
+        Journal(connection).put_meta(OWN, b"1")
+        about = {"protocol": nothing, "to": "coordinator", "kind": "results", "commit": nothing, "bytes": 812}
+        folder.log(connection).append("results", site=folder.membership.site, **about)
+        connection.commit()
+    said = wardround("site", "status", "--dir", approved).out
+    assert f"own figures, beside the totals: {approved / 'result.json'}, {approved / 'report.html'}" in " ".join(said.split())
+    assert "sent this hospital's own test figures, 812 bytes, to the coordinator" in wardround("site", "log", "--dir", approved).out
 
 
 def test_errors_are_documents_for_machines(wardround: Terminal, tmp_path: Path) -> None:

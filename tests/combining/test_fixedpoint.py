@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wardround.combining.fixedpoint import OutOfBounds, decode, encode, share_of, unpack
-from wardround.study.arrays import to_bytes
+from wardround.combining.fixedpoint import OutOfBounds, check_total, decode, encode, packed, share_of, unpack
+from wardround.study.arrays import from_bytes, to_bytes
 from wardround.study.errors import VerificationError
-from wardround.study.layout import Term, finest_step
+from wardround.study.files import Kept
+from wardround.study.layout import Layout, Term, finest_step
 
 LIMITS = st.floats(1e-6, 1e9)
 
@@ -108,3 +112,100 @@ def test_a_site_with_few_examples_has_a_small_share_of_the_limit() -> None:
                 encode(layout[1], sums["update/w"], share)
             with pytest.raises(OutOfBounds):
                 unpack(layout, to_bytes(body))
+
+
+def test_a_large_tensor_is_encoded_to_the_same_integers_and_refused_for_the_same_reasons(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).normal(0, 1, (3, 1_000_001)).astype(np.float32)
+    term = Term.sized("w", values.shape, 16.0, 10)
+    kept = packed((term,), {"w": values}, tmp_path)
+    assert isinstance(kept, Kept)
+    assert np.array_equal(from_bytes(kept)["w"], encode(term, values))
+    for bad, reason in ((17.0, "beyond"), (np.nan, "not finite"), (-np.inf, "not finite")):
+        values[-1, -1] = bad
+        with pytest.raises(OutOfBounds, match=reason):
+            packed((term,), {"w": values}, tmp_path)
+    with pytest.raises(OutOfBounds, match="shape"):
+        packed((term,), {"w": values.T}, tmp_path)
+
+
+# totals
+
+
+def total_of(layout: Layout, answers: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return what honest sites' sums come to, each let out by its gate."""
+    found = [{term.name: encode(term, one[term.name], share_of(layout, term, one)) for term in layout} for one in answers]
+    return {term.name: np.asarray(np.sum([one[term.name] for one in found], axis=0, dtype=np.int64)) for term in layout}
+
+
+@given(
+    st.lists(st.integers(0, 997), min_size=3, max_size=50),
+    st.floats(1e-6, 1e6),
+    st.sampled_from([32, 64]),
+    st.sampled_from([1.0, -1.0]),
+    st.sampled_from([1.0, 0.999999, 0.0]),
+)
+@example([128, 555, 387], 4.97, 64, 1.0, 1.0)
+@example([603, 980, 13], 0.97, 64, -1.0, 1.0)
+def test_a_total_of_honest_sites_passes_also_where_each_is_at_its_limit(
+    examples: list[int], limit: float, bits: Literal[32, 64], sign: float, part: float
+) -> None:
+    layout = (
+        Term.count("examples", (), 997, 50),
+        Term.sized("update/w", (2,), 997 * limit, 50, bits=bits, per="examples"),
+        Term.sized("loss", (), limit, 50, bits=bits),
+        Term.sized("sum", (2,), np.array([limit, 3 * limit]), 50, bits=bits),
+    )
+    answers = []
+    for count in examples:
+        most = count / 997 * (997 * limit) * part  # as `share_of` gives it
+        update, loss = np.array([sign * most, 0]), np.asarray(sign * limit * part)
+        answers.append({"examples": np.asarray(count), "update/w": update, "loss": loss, "sum": sign * part * np.array([limit, 3 * limit])})
+    check_total(layout, total_of(layout, answers), len(examples))
+
+
+@pytest.mark.parametrize("count", [2, 3, 49, 50])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_total_passes_where_every_site_rounds_up_by_half(count: int, bits: Literal[32, 64]) -> None:
+    term = Term("x", (), bits, 3.5, 1.0)
+    for sign in (1, -1):
+        total = total_of((term,), [{"x": np.asarray(3.5 * sign)}] * count)
+        assert abs(int(total["x"])) == 4 * count
+        check_total((term,), total, count)
+        with pytest.raises(OutOfBounds, match=f"^the total of x is beyond what {count} sites may send together"):
+            check_total((term,), {"x": total["x"] + sign}, count)
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("limit", [1.0, 0.7, np.array([1.0, 0.7])])
+def test_a_total_beyond_what_so_many_sites_may_send_is_refused(count: int, bits: Literal[32, 64], limit: float | np.ndarray) -> None:
+    term = Term.sized("x", (2,), limit, 50, bits=bits)
+    full = total_of((term,), [{"x": np.broadcast_to(limit, (2,))}] * count)["x"]
+    check_total((term,), {"x": full}, count)
+    for beyond in (full + np.array([0, count + full[1] // 10**6]), -full - np.array([0, count + full[1] // 10**6])):
+        with pytest.raises(OutOfBounds):
+            check_total((term,), {"x": beyond}, count)
+    if count > 1:
+        with pytest.raises(OutOfBounds):
+            check_total((term,), {"x": full}, count - 1)
+
+
+def test_a_total_of_a_mean_is_bounded_by_the_examples_in_it() -> None:
+    layout = (Term.count("examples", (), 1000, 50), Term.sized("update/w", (1,), 1000 * 0.01, 50, per="examples"))
+    full = total_of(layout, [{"examples": np.asarray(60), "update/w": np.array([0.6])}] * 5)
+    check_total(layout, full, 5)
+    for examples, fine in ((300, True), (299, False), (5000, True), (0, False)):
+        total = {**full, "examples": np.asarray(examples)}
+        if fine:
+            check_total(layout, total, 5)
+        else:
+            with pytest.raises(OutOfBounds, match="update/w"):
+                check_total(layout, total, 5)
+
+
+@pytest.mark.parametrize("counts", [[0, -1], [0, 31]])
+def test_a_total_of_counts_is_neither_negative_nor_more_than_all_may_have(counts: list[int]) -> None:
+    term = Term.count("n", (2,), 10, 5)
+    check_total((term,), {"n": np.array([0, 30])}, 3)
+    with pytest.raises(OutOfBounds):
+        check_total((term,), {"n": np.array(counts)}, 3)

@@ -97,6 +97,56 @@ def test_what_stayed_has_no_column_where_nobody_knows_it(tmp_path: Path) -> None
     assert "stayed there" in written(tmp_path / "open", five_sites())
 
 
+def copy_of(site: str, test: int | str = 41) -> dict[str, Any]:
+    """Return a hospital's own copy: its own figures beside the totals, and of the others none."""
+    whole, result = five_sites(), totals_only()
+    for part in ("metrics", "paired"):
+        for model, table in result[part].items():
+            table["sites"] = {site: whole[part][model]["sites"][site]}
+    result["sites"][site] = {"patients": 164, "source": "table", "test": test}
+    verdicts = {name: {site: whole[name][site]} for name in ("verdicts", "verdict_notes")}
+    return {**result, **verdicts, "reader": site, "released": "sha256:" + "0" * 64}
+
+
+def test_a_hospitals_own_copy_answers_for_that_hospital_and_names_no_other() -> None:
+    page = shown(copy_of("Aachen"), PROTOCOL)
+    text = text_of(page)
+    assert "This hospital, Aachen, gains from the federated model;" in text and STAY not in text
+    assert "This is the copy of Aachen" in text
+    judged = page[page.index('id="sites"') : page.index('id="learning"')]
+    assert "Aachen" in judged and "Holm" not in text_of(page[page.index('id="sites"') : page.index('id="models"')])
+    assert not any(other in judged for other in ("Basel", "Charleroi", "Dresden", "Eindhoven"))
+    assert "Basel not told" in text and "A site tells a band" in text, "what data the others brought stands as before"
+    assert "before this hospital's own figures were added" in text and rows_of_dashes(page) == []
+
+
+def test_a_copy_shows_no_figure_on_fewer_than_ten_test_patients() -> None:
+    text = text_of(shown(copy_of("Aachen", "<10"), PROTOCOL))
+    assert text.count("too few to show") == 4, "federated, local, and the difference twice"
+
+
+def test_blinded_figures_are_shown_without_names() -> None:
+    cell = {"median": 0.91, "low": 0.85, "high": 0.97, "sites": 4}
+    gap = {"median": 0.01, "low": -0.02, "high": 0.05, "sites": 4}
+    result = {
+        **totals_only(),
+        "site_results": "blinded",
+        "blinded": {"metrics": {"federated": {"auroc": cell}}, "paired": {"local": {"auroc": gap}}},
+    }
+    page = shown(result)
+    text = text_of(page)
+    assert "From site to site" in text and "0.91 0.85 to 0.97 4" in text and "+0.01" in text and "+0.05 4" in text
+    assert page.count(STAY) == 3
+    assert "From site to site" not in text_of(shown(totals_only()))
+
+
+def test_an_open_study_among_hospitals_is_shown_site_by_site() -> None:
+    result = {**five_sites(), "simulation": False, "site_results": "open"}
+    page = shown(result)
+    assert STAY not in page and "A site tells a band" in page and "Simulation on one machine" not in page
+    assert page[page.index('id="sites"') : page.index('id="models"')].count("Dresden") >= 1
+
+
 def test_the_record_is_where_the_coordinator_is() -> None:
     assert "In the coordinator's folder or a copy" in shown(totals_only())
     assert "In the results folder, offline" in shown(five_sites())

@@ -28,6 +28,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     protocol = f"sha256:{'0' * 64}"
     player.add("basel", "declined", site="basel", protocol=protocol, reason="not now")
     player.add("basel", "left", site="basel", protocol=protocol)
+    player.add("basel", "results", site="basel", protocol=protocol, to="coordinator", kind="results", commit=protocol, bytes=900)
     player.add("basel", "handed_over", site="basel", protocol=protocol, to="coordinator", head=(3, "0" * 64))
     return {entry["t"]: entry for log in player.logs.values() for entry in log.entries()}
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import protocol
+from tests.support import PHASES, protocol
 from wardround.record.note import fingerprint
 from wardround.site.rules import Rules, read_rules, rules_text
 from wardround.study.errors import PolicyRefused, ProtocolError
@@ -70,6 +70,20 @@ def test_each_rule_forbids_by_its_name(change: dict[str, Any], rule: str) -> Non
     with pytest.raises(PolicyRefused, match=f"the site's rule {rule} forbids it") as error:
         made.permit(AGREED, (SUM,), "table", 100, NOON)
     assert rule in error.value.remedy
+
+
+@pytest.mark.parametrize("told", ["blinded", "open"])
+def test_own_figures_leave_only_where_the_hospital_says_so(told: str) -> None:
+    wants = protocol(evaluation={"site_results": told})
+    assert [rule for rule, _ in rules().complaints(wants, "table", 100)] == ["may_leave"]
+    with pytest.raises(PolicyRefused, match="own test figures"):
+        rules().permit(wants, (SUM,), "table", 100, NOON)
+    allowing = rules(may_leave=["sums", "record", "results"])
+    assert list(allowing.complaints(wants, "table", 100)) == []
+    assert 'may_leave = ["sums", "results", "record"]' in rules_text(wants)
+    assert "results" not in rules_text(QUIET)
+    without = protocol(evaluation={"site_results": told}, phases=PHASES[:2])
+    assert list(rules().complaints(without, "table", 100)) == [], "without an evaluation there are no figures"
 
 
 def test_the_limits_themselves_are_allowed() -> None:

@@ -50,6 +50,10 @@ def test_every_field_and_every_phase_is_named() -> None:
         ('missing = "indicator"', 'missing = "mean"', "A missing value in admission, creatinine: the mean takes its place"),
         ('normalise = "federated"', 'normalise = "site"', "each hospital's own mean"),
         ("sites = 10 ", "sites = 12 ", "At most 12 hospitals"),
+        ("margin = 0.01", 'site_results = "open"', "see them with the hospital's name, and its verdict (evaluation.site_results)"),
+        ("margin = 0.01", 'site_results = "open"', "own test figures (brier, auroc, auprc, accuracy, calibration_error and the like, with"),
+        ("margin = 0.01", 'site_results = "blinded"', "each metric's median, lowest and highest value over three hospitals or more"),
+        ("margin = 0.01", 'site_results = "blinded"', "not under masks; none with fewer than 10 test patients"),
     ],
 )
 def test_what_changes_in_the_study_changes_on_the_page(old: str, new: str, said: str) -> None:

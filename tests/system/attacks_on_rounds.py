@@ -140,7 +140,7 @@ def total_said_to_be_of_fewer(evil: Coordinator) -> None:
     Attempt(evil, 0, **evil.pretended(opened(evil), survivors=evil.sites[:3])).to("answer")
 
 
-@attack("^secure sum, follow: the published total is said to be of other sites than this site agreed to")
+@attack("^secure sum, follow: the published total is said to be of sites that it cannot be of")
 def total_said_to_hold_a_site_twice(evil: Coordinator) -> None:
     Attempt(evil, 0, **evil.pretended(opened(evil), survivors=(*evil.sites, "site3"))).to("answer")
 

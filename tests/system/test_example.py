@@ -67,7 +67,19 @@ def test_every_hospital_holds_the_model_that_the_result_names(ran: tuple[Path, f
     work, _ = ran
     found = {place: digest((work / place / "model.safetensors").read_bytes()) for place in (*HOSPITALS, "centre")}
     assert set(found.values()) == {result(work)["model_digest"]}
-    assert len({(work / place / "result.json").read_bytes() for place in (*HOSPITALS, "centre")}) == 1
+
+
+def test_every_hospital_finds_its_own_figures_and_no_others_in_its_copy(ran: tuple[Path, float]) -> None:
+    work, _ = ran
+    released = digest((work / "centre" / "result.json").read_bytes())
+    assert all(not table["sites"] for table in result(work)["metrics"].values())
+    for hospital in HOSPITALS:
+        copy = json.loads((work / hospital / "result.json").read_bytes())
+        assert (copy["reader"], copy["released"]) == (hospital, released)
+        assert all(set(table["sites"]) == {hospital} for table in copy["metrics"].values())
+        assert copy["metrics"]["federated"]["sites"][hospital]["brier"]["low"] is not None
+        assert copy["verdicts"] == {}, "this study trains no local models to compare with"
+        assert "This is the copy of" in (work / hospital / "report.html").read_text()
 
 
 def test_each_hospital_ended_by_itself_and_has_sent_sums(ran: tuple[Path, float]) -> None:

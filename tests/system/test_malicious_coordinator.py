@@ -147,6 +147,11 @@ WEAKENED: dict[str, tuple[Weaken, str, str]] = {
     "threshold of two": (lambda patch: patch.setattr(session, "threshold", lambda sites, quorum: 2), "helpers_sign_two_totals", "bare"),
     "threshold of two, few sites": (lambda patch: patch.setattr(session, "threshold", lambda sites, quorum: 2), "low_threshold", "silent"),
     "no quorum": (_quorumless, "small_set", "bare"),
+    "threshold of those who happen to be asked": (
+        lambda patch: patch.setattr(exchange, "threshold", lambda sites, quorum: quorum),
+        "two_totals_by_asking_fewer",
+        "bare",
+    ),
     "no memory of opened totals": (
         lambda patch: patch.setattr(Sessions, "opened", lambda self, phase, round_: None),
         "one_site_fewer_after_a_total",
@@ -160,7 +165,7 @@ WEAKENED: dict[str, tuple[Weaken, str, str]] = {
         "bare",
     ),
     "any hospital accepted": (
-        lambda patch: patch.setattr(HospitalPolicy, "_known", lambda self, task: None),
+        lambda patch: patch.setattr(HospitalPolicy, "_known", lambda self, task, window: None),
         "invented_hospitals",
         "bare",
     ),

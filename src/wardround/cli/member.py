@@ -163,6 +163,8 @@ def status(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", h
         say.line(f"  waits for a look: {held['turn']}, code {held['code']}")
         for term in held["terms"]:
             say.line(f"    {term['name']:<32} {term['shape']!s:<14} from {term['low']:.4g} to {term['high']:.4g}")
+    if facts["own"]:
+        say.line(f"  this hospital's own figures, beside the totals: {', '.join(facts['own'])}")
     say.line(f"  fingerprint of this hospital: {facts['fingerprint']}")
     for other in facts["others"]:
         say.line(f"  met {other['site']}, fingerprint {other['fingerprint']}, to be compared by telephone")
@@ -204,6 +206,8 @@ def _sentence(entry: dict[str, Any]) -> str:
             text = "left the study"
         case "handed_over":
             text = f"handed a copy of this log to the {entry['to']}"
+        case "results":
+            text = f"sent this hospital's own test figures, {entry['bytes']} bytes, to the {entry['to']}"
         case _:
             text = f"{entry['t']} {turn}".strip()
     return f"{entry['ts']}  {text}"

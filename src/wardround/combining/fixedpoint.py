@@ -143,7 +143,9 @@ def check_total(layout: Layout, integers: Arrays, sites: int) -> None:
     terms = {term.name: term for term in layout}
     for term in layout:
         share = float(sites) if term.per is None else float(integers[term.per]) / float(np.max(terms[term.per].limit))
-        largest = np.floor((share * np.asarray(term.limit) + 12 * term.noise) / term.step + 0.5 * sites)
+        most = share * np.asarray(term.limit) * (1 + 2.0**-50)  # else 64 bits at the limit would fail by this product's own rounding
+        rounding = 0 if term.kind == "count" and not term.noise else 0.5 * sites
+        largest = np.floor((most + 12 * term.noise) / term.step + rounding)
         total = integers[term.name]
         ends = total if largest.ndim else np.asarray([total.max(initial=0), total.min(initial=0)])  # with one limit the extremes tell
         if not bool(np.all((ends <= largest) & (ends >= -largest))) or (

@@ -108,6 +108,7 @@ def give_up(protocol: Protocol, state: State, attempt: int, short: Short) -> Non
     Raises:
         QuorumNotMet: it has; who was absent and why stands in the record.
     """
-    if attempt % protocol.rounds.attempts == 0:
-        message = f"Round {state.round + 1} of {state.phase} had {short.sites} of {short.quorum} sites, {protocol.rounds.attempts} times."
+    if attempt % (times := protocol.rounds.attempts) == 0:
+        why = f": {short.why.rstrip('.')}." if short.why else "."
+        message = f"Round {state.round + 1} of {state.phase} had {short.sites} of {short.quorum} sites, {times} times{why}"
         raise QuorumNotMet(message, "See to the sites named above, then run the same command: the study goes on from this round.")

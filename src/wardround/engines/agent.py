@@ -27,10 +27,11 @@ from wardround.engines.parts import Body
 from wardround.engines.subjects import PARTS, TASKS, Subjects
 from wardround.record.entries import plain
 from wardround.site import evidence
-from wardround.site.approval import approval
+from wardround.site.approval import approval, refused
 from wardround.site.desk import Desk, Waits
 from wardround.site.folder import SiteFolder, write_bytes
 from wardround.site.journal import Journal
+from wardround.site.results import told
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError, WardroundError
 from wardround.study.files import Data, Kept, blocks
 from wardround.study.task import Refusal, Task, Update
@@ -229,7 +230,9 @@ class Agent:
             task = task_of(message)
             try:
                 settled = self._desk.settle(task, lambda task: self._whole(task, message))
-            except VerificationError as error:
+            except (Unreachable, StoreError, NotAdmitted):
+                raise
+            except WardroundError as error:
                 settled = self._desk.refuse(task, error)
             if isinstance(settled, Waits):
                 self._once(settled.why)
@@ -271,7 +274,7 @@ class Agent:
     def _send(self, task: Task, settled: Update | Refusal | None) -> None:
         key = self._folder.keys.signing
         if isinstance(settled, Update):
-            body = Body.of(blocks(settled.body)) if task.stage == "answer" else None
+            body = None if self._short(task) else Body.of(blocks(settled.body))
             if body is not None:
                 parts.put(self._link, self._subjects.uploads(self._member.slot), body, blocks(settled.body))
                 self._say(f"{task.phase}, round {task.round + 1}: sums sent, {len(settled.body)} bytes.")
@@ -280,12 +283,19 @@ class Agent:
             self._reply(refusal_message(task, settled).signed(key))
             self._say(f"{task.phase}, round {task.round + 1}: refused: {settled.reason.rstrip('.')}. {settled.remedy}")
 
+    def _short(self, task: Task) -> bool:
+        """Say whether the answer to a task is a few words, which travel with the message."""
+        return task.stage in ("keys", "shares", "agree") or (task.stage == "open" and self._folder.protocol.combiner.hides != "window")
+
     def _hand_over(self) -> None:
-        """Give the coordinator a copy of this site's log, if the hospital's rules let it leave."""
-        log = self._folder.gate(self._db, frozenset(), None).log
+        """Give the coordinator a copy of this site's log, and its own test figures where these are wanted, if the rules let them leave."""
+        gate, may_leave = self._folder.gate(self._db, frozenset(), None), self._folder.rules.may_leave
+        log, body = gate.log, None
         content: dict[str, Any] = {"checkpoint": "", "vkey": log.signer.vkey}
-        body = None
-        if "record" in self._folder.rules.may_leave:
+        if gate.protocol.tells and "results" in may_leave and refused(self._journal) is None:
+            content["results"] = told(gate)
+            self._db.commit()
+        if "record" in may_leave:
             if [entry["t"] for entry in log.entries()][-1:] != ["handed_over"]:  # else this is another try
                 log.append("handed_over", site=self._member.site, protocol=self._member.protocol, to=COORDINATOR, head=log.head)
                 self._db.commit()

@@ -141,7 +141,8 @@ def task_of(message: Message) -> Task:
     try:
         closed = tuple(RoundClosed.of(one) for one in content["closed"])
         size, root = content["head"]
-        if turn["stage"] not in get_args(Stage) or not NAME.fits(turn["phase"] or "-") or not HEAD.fits(content["head"]):
+        phase = turn["phase"] or ("-" if turn["stage"] == "close" else "")
+        if turn["stage"] not in get_args(Stage) or not NAME.fits(phase) or not HEAD.fits(content["head"]):
             raise ValueError
         where = (turn["phase"], _whole(turn["round"]), _whole(turn["attempt"]), turn["stage"])
         due, ask, roster = float(content["due"]), content["ask"], content["roster"]

@@ -227,11 +227,12 @@ class Nats(Engine):
             self._stored.clear()
 
     def _lost(self) -> Iterator[Refusal]:
+        members = self._members()
         for digest, task in list(self._open.items()):
             silent = self._presence.silent(task.site)
-            if silent >= self._lost_after or task.site not in self._members():
+            if silent >= self._lost_after or task.site not in members:
                 del self._open[digest]
-                reason = f"no sign of life for {silent:.0f} s" if task.site in self._members() else "it was cut off or has left"
+                reason = f"no sign of life for {silent:.0f} s" if task.site in members else "it was cut off or has left"
                 remedy = "See that the site runs and reaches the hub (wardround doctor); it comes back by itself."
                 yield Refusal(digest, task.site, "deadline", reason, remedy, again=True)
 

@@ -131,7 +131,8 @@ def verdicts(differences: Mapping[str, Difference], margin: float) -> dict[str, 
         for word, claim, p_values in tests:
             corrected = _holm(p_values)[site]
             if corrected <= ALPHA and shown[word]:
-                found[site] = Verdict(word, f"{claim}: one-sided p {_p(corrected)} after Holm's correction over {len(fit)} sites")
+                among = f" after Holm's correction over {len(fit)} sites" if len(fit) > 1 else ""
+                found[site] = Verdict(word, f"{claim}: one-sided p {_p(corrected)}{among}")
                 break
     return found
 

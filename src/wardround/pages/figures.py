@@ -88,8 +88,14 @@ def difference(result: Result, other: str, metric: str, site: str | None = None)
 
 
 def only_totals(result: Result) -> bool:
-    """Say whether each hospital's own figures stay at that hospital, so that the result holds totals over all sites alone."""
-    return result.get("site_results") == "own"
+    """Say whether the result holds no single hospital's figures under its name: they stay with it, and this is not its copy."""
+    return result.get("site_results") in ("own", "blinded") and "reader" not in result
+
+
+def judged(result: Result) -> list[str]:
+    """Return the sites on which a result gives figures or a verdict by name: all, or in a hospital's own copy that one."""
+    sites = list(result.get("sites") or result.get("verdicts") or ())
+    return [result["reader"]] if "reader" in result and result.get("site_results") != "open" else sites
 
 
 def models(result: Result) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from wardround.pages import words
 from wardround.pages.counted import tested
-from wardround.pages.figures import Figure, Result, better, difference, level, only_totals, primary
+from wardround.pages.figures import Figure, Result, better, difference, judged, level, only_totals, primary
 
 MOST_NAMES = 4
 MOST_SPELLED = 12
@@ -40,7 +40,7 @@ def groups(result: Result) -> dict[str, list[str]]:
     """Return the sites of each verdict; a site without one cannot say."""
     verdicts: Mapping[str, str] = result.get("verdicts") or {}
     found: dict[str, list[str]] = {verdict: [] for verdict in words.VERDICTS}
-    for site in result.get("sites") or verdicts:
+    for site in judged(result):
         verdict = verdicts.get(site, "cannot_say")
         found[verdict if verdict in found else "cannot_say"].append(site)
     return found
@@ -50,9 +50,10 @@ def _who(result: Result) -> str:
     by = groups(result)
     total = sum(len(sites) for sites in by.values())
     if total == 0 or not result.get("verdicts"):
-        return "no verdict was reached for any site"
+        return f"no verdict was reached for {'this hospital' if 'reader' in result else 'any site'}"
     if total == 1:
-        return _the_one(*next((verdict, sites[0]) for verdict, sites in by.items() if sites))
+        said = _the_one(*next((verdict, sites[0]) for verdict, sites in by.items() if sites))
+        return said.replace("the one site", "this hospital") if "reader" in result else said
     if len(by["cannot_say"]) == total:
         whom = "neither of the two sites" if total == 2 else f"none of the {words.spelled(total)} sites"
         return f"for {whom} is there enough evidence to say whether it gains from the federated model"
@@ -92,15 +93,15 @@ def _how_much(result: Result) -> str:
     metric = primary(result)
     name = f"{'its' if result.get('verdicts') else 'the federated model' + OF} {words.in_sentence(metric)}"
     over = f"over all {tested(result)}"
-    judged = f"{name} {over}" if only_totals(result) else f"{over} {name}"
+    whose = f"{name} {over}" if only_totals(result) else f"{over} {name}"
     gap = difference(result, "local", metric)
     if gap.value is not None:
-        return f"{judged} {_against(gap, better(result, metric))}"
+        return f"{whose} {_against(gap, better(result, metric))}"
     reached = level(result, "federated", metric)
     if reached.value is None:
         return ""
     within = f" ({words.LEVEL}{words.GAP}interval {reached.interval()})" if reached.bounded else ""
-    return f"{judged} is {words.number(reached.value, reached.places)}{within}"
+    return f"{whose} is {words.number(reached.value, reached.places)}{within}"
 
 
 def _against(gap: Figure, sign: int) -> str:

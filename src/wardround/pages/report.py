@@ -104,6 +104,7 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         model_plot=sections.model_plot(result),
         metric_table=sections.metric_table(result),
         site_table=sections.site_table(result),
+        over_sites=sections.over_sites(result),
         cohort=sections.cohort(result),
         learning=learning,
         left=left(result, record),

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from wardround.pages import charts, scale, words
 from wardround.pages.counted import rows as rows_in_all
 from wardround.pages.counted import several_rows, unit
-from wardround.pages.figures import Figure, Result, better, difference, level, models, only_totals, primary
+from wardround.pages.figures import Figure, Result, better, difference, figure, judged, level, models, only_totals, primary
 from wardround.pages.headline import groups
 from wardround.pages.suppress import WITHHELD, few_tested, patients_in_all, patients_of, share_of, small
 from wardround.pages.suppress import cell as count
@@ -188,7 +188,7 @@ def site_table(result: Result) -> tuple[Pair, ...]:
     """Return each site's federated and local value of the primary metric, their difference, the verdict and why; empty without such."""
     name, notes, verdicts = primary(result), result.get("verdict_notes") or {}, result.get("verdicts") or {}
     rows = []
-    for site in (result.get("sites") or {}) if not only_totals(result) and (verdicts or models(result)) else ():
+    for site in judged(result) if not only_totals(result) and (verdicts or models(result)) else ():
         few = few_tested(_site(result, site))
         shown = [level(result, "federated", name, site).text(), level(result, "local", name, site).text()]
         shown.append(difference(result, "local", name, site).text(signed=True))
@@ -199,6 +199,19 @@ def site_table(result: Result) -> tuple[Pair, ...]:
             Pair(site, tested, federated, local, gap, verdict if verdict in words.VERDICTS else "", _sentence(str(notes.get(site, ""))))
         )
     return tuple(rows)
+
+
+def over_sites(result: Result) -> list[tuple[str, str, str, str, str]]:
+    """Return metric, model, median, band and number of sites, where the protocol has the sites' figures told without their names."""
+    rows = []
+    for part, minus in (("metrics", ""), ("paired", "Federated minus ")):
+        for model, cells in ((result.get("blinded") or {}).get(part) or {}).items():
+            for name, cell in cells.items():
+                found = figure({**cell, "value": cell.get("median")})
+                median = words.number(found.value, 2, bool(minus))
+                band = f"{words.number(found.low, 2, bool(minus))} to {words.number(found.high, 2, bool(minus))}"
+                rows.append((words.metric(name), f"{minus}{model_name(model)}", median, band, words.whole(int(cell["sites"]))))
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _sentence(text: str) -> str:
@@ -219,7 +232,7 @@ def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
         kept = WITHHELD if small(site.get("patients")) and kept != words.NONE else kept
         examples = count(site.get("examples")) if by_patient else words.NONE
         patients, *parts = patients_of(site).values()
-        told = UNTOLD if only_totals(result) and patients == words.NONE else patients
+        told = UNTOLD if result.get("simulation") is False and patients == words.NONE else patients
         rows.append((name, [told, *parts, examples, share_of(site), kept]))
     used = [index for index in range(len(heads)) if any(cells[index] != words.NONE for _, cells in rows)]
     return [heads[index] for index in used], [(name, [cells[index] for index in used]) for name, cells in rows]

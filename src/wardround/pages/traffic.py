@@ -66,13 +66,14 @@ class Missed:
 
 
 def read_record(folder: Path) -> tuple[RecordView | None, dict[str, Any]]:
-    """Return the record that lies in a results folder, and its protocol; None and nothing when there is none.
+    """Return the record that lies in a results folder, and the protocol; None where there is no record, nothing where no protocol.
 
     Raises:
         StoreError: a file of it cannot be read as JSON.
     """
     if not (folder / RECORD).is_dir():
-        return None, {}
+        own = folder / "protocol.json"  # in a hospital's folder
+        return None, _json(own.read_bytes(), own.name) if own.is_file() else {}
     found = read(folder)
     protocol = _json(found.protocol, f"{RECORD}/protocol.json") if found.protocol else {}
     return RecordView({site: _entries(log) for site, log in found.sites.items()}, _entries(found.study)), protocol
@@ -131,9 +132,9 @@ def in_all(parts: Iterable[Traffic]) -> Traffic:
 
 
 def _added(name: str, entries: Sequence[Entry]) -> Traffic:
-    sent = [entry for entry in entries if entry.get("t") == "egress"]
+    sent = [entry for entry in entries if entry.get("t") in {"egress", "results"}]
     kinds = Counter(str(entry.get("kind")) for entry in sent)
-    rounds = {(entry.get("phase"), entry.get("round")) for entry in sent}
+    rounds = {(entry.get("phase"), entry.get("round")) for entry in sent if "phase" in entry}
     refused = sum(entry.get("t") == "refused" for entry in entries)
     return Traffic(name, len(rounds), len(sent), sum(int(entry.get("bytes", 0)) for entry in sent), tuple(sorted(kinds.items())), refused)
 

@@ -34,6 +34,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "masked_sums": "additive sums, hidden by masks until all are added",
         "update": "one site's update by itself, for a robust rule",
         "key_share": "keys and shares of keys for the secure sum",
+        "results": "a site's own test figures: metrics with intervals over its test patients",
         "ack": "an acknowledgement without content",
     }
 )
@@ -194,6 +195,7 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
         (1, "declined"): _site(protocol=DIGEST, reason=TEXT),
         (1, "left"): _site(protocol=DIGEST),
         (1, "handed_over"): _site(protocol=DIGEST, to=NAME, head=HEAD),
+        (1, "results"): _site(protocol=DIGEST, to=NAME, kind=KIND, commit=DIGEST, bytes=WHOLE),
         # the study log
         (1, "protocol"): _study(protocol=DIGEST, initial=_map_to(DIGEST), unregistered=_list_of(TEXT), coordinator=NAME),
         (1, "join"): _study(site=SITE, vkey=NAME),
@@ -215,7 +217,8 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
 `receipts` in `round_close` is the digest of the canonical JSON list of the sorted leaf hashes of all messages that were logged in that
 attempt, before it closed, of sites without a `refusal` in it. `sites` counts these sites, `refused` those with a refusal; together they are
 the sites that were asked. A site writes `handed_over` before it gives a copy of its log away: the copy holds it, and `head` is the log's
-before it. `late` names a message that is in its site's log and came after its attempt had closed; it was not used.
+before it. `results` is written before a site's own test figures leave. `late` names a message that is in its site's log and came after its
+attempt had closed; it was not used.
 """
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from wardround.combining.secure.wording import Broken
 from wardround.record.envelope import CLOSING, check
-from wardround.site.exchange import step
 from wardround.site.gate import Site, Work
+from wardround.site.hiding import step
 from wardround.site.release import again
 from wardround.site.state import Answered
 from wardround.study.errors import PolicyRefused, VerificationError

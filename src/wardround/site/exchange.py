@@ -6,26 +6,25 @@ with an entry in its log that names the step.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 from itertools import pairwise
-
-import numpy as np
 
 from wardround.combining.secure.bodies import masked_specs
 from wardround.combining.secure.groups import Party
 from wardround.combining.secure.masked import Secure
-from wardround.combining.secure.masks import add
 from wardround.combining.secure.seal import NAME, seal
 from wardround.combining.secure.session import Session, begin, follow
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import STAGES, bond_of, read_roster
 from wardround.site.egress import logged
 from wardround.site.gate import Site
+from wardround.site.masking import body_of, masked
 from wardround.site.sessions import Said
-from wardround.study.arrays import Arrays, Lazy, Stored, from_bytes, keep, to_bytes
-from wardround.study.files import LARGE, Data
+from wardround.study.arrays import from_bytes
+from wardround.study.errors import WardroundError
+from wardround.study.files import Data
 from wardround.study.task import Task, Update
+from wardround.study.threshold import threshold
 
 
 def step(site: Site, task: Task) -> Update | None:
@@ -37,13 +36,14 @@ def step(site: Site, task: Task) -> Update | None:
         Broken: the step is not what it must be; nothing is said.
     """
     sessions = site.state.sessions
-    last = sessions.last(task.phase)
+    last = sessions.last(task.phase, Session.from_json)
     if last is not None and last.task == task.digest and last.session.stage == task.stage:
         return last.update
     if task.stage == "keys":
         _later(last, task)
         checked = site.following is None or site.following.checked(task.phase)
         session, said = begin(task, _party(site, task), site.keys.signing, checked)
+        sessions.forget(but=task.phase)
     else:
         last = _this(last, task)
         try:
@@ -59,26 +59,37 @@ def step(site: Site, task: Task) -> Update | None:
 
 
 def _party(site: Site, task: Task) -> Party:
-    """Return among whom this site masks, by the signed protocol."""
-    combiner = site.protocol.combiner
+    """Return among whom this site masks, by the signed protocol.
+
+    How many of them there must be follows from the sites of the study's first round, not from those that are asked now: else a coordinator
+    that asks fewer each time could open two totals of one round with different sites.
+    """
+    combiner, quorum = site.protocol.combiner, site.protocol.rounds.quorum
     assert isinstance(combiner, Secure)
-    return combiner.party(task, read_roster(task), site.protocol.rounds.quorum)
+    names, sessions = read_roster(task), site.state.sessions
+    sessions.put_roster(names)
+    if not sessions.roster().issuperset(names):
+        raise Broken.at("keys", "a site is asked that was not among those of the first round")
+    try:
+        return combiner.party(task, names, threshold(len(sessions.roster()), quorum))
+    except WardroundError as error:
+        raise Broken.at("keys", error.message) from error
 
 
-def _later(last: Said | None, task: Task) -> None:
+def _later(last: Said[Session] | None, task: Task) -> None:
     """Refuse to begin an attempt again, or one that comes before what was begun."""
     if last is not None and last.turn >= (task.round, task.attempt):
         raise Broken.at("keys", "this attempt was begun before with another task, or a later one was")
 
 
-def _this(last: Said | None, task: Task) -> Said:
+def _this(last: Said[Session] | None, task: Task) -> Said[Session]:
     """Return the step before, if it was of this attempt."""
     if last is None or last.turn != (task.round, task.attempt) or last.session.bond != bond_of(task):
         raise Broken.at(task.stage, "this site has not begun this attempt")
     return last
 
 
-def _once(site: Site, task: Task, session: Session, last: Said) -> None:
+def _once(site: Site, task: Task, session: Session, last: Said[Session]) -> None:
     """Meet the others, and refuse to open two different totals of one round: their difference would show who is in one only."""
     sessions = site.state.sessions
     if task.stage == "shares":
@@ -99,24 +110,9 @@ def hidden(site: Site, task: Task, body: Data) -> Data:
     Raises:
         Broken: this site has not come to this step in this attempt.
     """
-    session = _this(site.state.sessions.last(task.phase), task).session
+    session = _this(site.state.sessions.last(task.phase, Session.from_json), task).session
     if session.stage not in ("answer", "agree", "open"):
         raise Broken.at("answer", f"it came after the step {session.stage!r}")
-    layout, arrays, masks = task.body.layout, from_bytes(body), session.masks()
-    specs = masked_specs(layout)
-    numbers = {name: number for number, name in enumerate(specs)}
-
-    def masked(name: str) -> np.ndarray:
-        made = seal(session.common(), site.name, layout, arrays) if name == NAME else _own(arrays, name).view(specs[name][0])
-        add(masks, numbers[name], made)
-        return made
-
-    made = Lazy(specs, masked)
-    if site.room is None or made.nbytes < LARGE:
-        return to_bytes(made)
-    return keep(made, site.room / f"{secrets.token_hex(8)}.masked", durable=False)
-
-
-def _own(arrays: Arrays, name: str) -> np.ndarray:
-    """Return an array that may be altered: what is read from a file is nobody else's."""
-    return arrays[name] if isinstance(arrays, Stored) else np.array(arrays[name])
+    layout, arrays = task.body.layout, from_bytes(body)
+    sealed = {NAME: lambda: seal(session.common(), site.name, layout, arrays)}
+    return body_of(site, masked(arrays, masked_specs(layout), session.masks(), sealed))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from wardround.combining.secure import keys
 from wardround.combining.secure.seal import fits
+from wardround.combining.secure.session import Session
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import agreement
 from wardround.site.sessions import Sessions
@@ -23,7 +24,7 @@ from wardround.study.interfaces import Algorithm
 from wardround.study.layout import Layout
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Ask, Done, RoundClosed, State, Task, Total
+from wardround.study.task import NOTHING, Ask, Done, RoundClosed, State, Task, Total
 
 _STEP = "follow"
 
@@ -53,16 +54,19 @@ class Following:
         try:
             for closing in task.closed:
                 self._close(closing, task.supplies or {})
+            ask = NOTHING if task.stage == "close" else self._expected(task)
+            self.states.save()
             if task.stage == "close":
-                return task
-            ask = self._expected(task)
+                self.sessions.forget()
         except Broken:
             raise
         except VerificationError as error:
             raise Broken.at(_STEP, error.message) from error
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise Broken.at(_STEP, f"the closings cannot be followed ({type(error).__name__})") from error
-        return replace(task, body=ask) if task.stage == "answer" else task
+        finally:
+            self.states.drop()  # what did not lead to what is asked was not so
+        return replace(task, body=ask) if task.stage in ("answer", "open") else task
 
     def checked(self, phase: str) -> bool:
         """Say whether this site itself checked the last total behind where a phase stands; where there was none, there is nothing to check.
@@ -73,13 +77,17 @@ class Following:
 
     def _expected(self, task: Task) -> Ask:
         """Return what this site must be asked in a round; refuse a task that asks anything else."""
-        if self._asked is None or self._turn != (task.phase, task.round):
+        if self._asked is not None and self._turn == (task.phase, task.round):
+            ask = self._asked
+        else:
             state = self._reach(task.phase, task.supplies or {})
             if not isinstance(state, State) or state.round != task.round:
                 raise Broken.at(_STEP, f"{task.phase}, round {task.round + 1}, is not what comes next")
-            self._asked, self._turn = self.states.filed(self.protocol.by_phase[task.phase].ask(state)), (task.phase, task.round)
-        if (self._asked.digest, self._asked.layout_digest) != (task.ask, task.layout):
+            ask = self.protocol.by_phase[task.phase].ask(state)
+        if (ask.digest, ask.layout_digest) != (task.ask, task.layout):
             raise Broken.at(_STEP, "what is asked does not follow from the protocol and the published totals")
+        if ask is not self._asked:
+            self._asked, self._turn = self.states.filed(ask), (task.phase, task.round)
         return self._asked
 
     def _close(self, closing: RoundClosed, supplies: Mapping[str, Data]) -> None:
@@ -89,6 +97,7 @@ class Following:
             return
         if state.round < closing.round:
             raise Broken.at(_STEP, f"round {state.round + 1} of {closing.phase} is left out")
+        _plausible(closing.survivors, self.protocol, self.sessions.roster())
         algorithm = self.protocol.by_phase[closing.phase]
         layout = algorithm.ask(state).layout
         integers = from_bytes(supplies[closing.total]) if closing.total in supplies else {}
@@ -103,11 +112,15 @@ class Following:
 
     def _held(self, closing: RoundClosed, layout: Layout, integers: Arrays) -> bool:
         """Hold a total against this site's part in it; return False where it had none, and others have to vouch."""
-        said = self.sessions.last(closing.phase)
+        if self.protocol.combiner.hides == "window":
+            return False  # its total carries no seal
+        said = self.sessions.last(closing.phase, Session.from_json)
         if said is None or said.turn != (closing.round, closing.attempt) or not said.session.survivors:
             return False
         session = said.session
         own = tuple(site for site in closing.survivors if site in session.group)
+        if not own and session.number >= 0:
+            return False  # its whole group was left out
         if own != tuple(sorted(session.survivors)):
             raise Broken.at(_STEP, "the published total is said to be of other sites than this site agreed to")
         payload = agreement(session.listed, session.shares, session.survivors)
@@ -135,7 +148,10 @@ class Following:
         return found
 
     def _ended(self, algorithm: Algorithm, supplies: Mapping[str, Data]) -> Done:
-        """Return what an earlier phase came to; one that ended without a total had no site that could answer it."""
+        """Return what an earlier phase came to.
+
+        One that ended without a total had no site that could answer it. A site that could not answer either vouches for that, no other.
+        """
         number = self._number(algorithm.phase)
         done = self.states.done(number, algorithm.phase)
         if done is not None:
@@ -144,7 +160,7 @@ class Following:
         done = state if isinstance(state, Done) else algorithm.cut_short(state)
         if done is None:
             raise Broken.at(_STEP, f"{algorithm.phase} has not come to its end")
-        self.states.put(number, done, self.states.checked(number))
+        self.states.put(number, done, self.states.checked(number) and self.sessions.failed(algorithm.phase, state.round))
         return done
 
     def _initial(self, supplies: Mapping[str, Data]) -> Arrays:
@@ -163,3 +179,11 @@ class Following:
         if not found:
             raise Broken.at(_STEP, "the protocol has no such phase")
         return found[0]
+
+
+def _plausible(names: tuple[str, ...], protocol: Protocol, roster: frozenset[str]) -> None:
+    """Refuse a total of sites that cannot be: too few, too many, twice, or never asked."""
+    if list(names) != sorted(set(names)) or not protocol.rounds.quorum <= len(names) <= protocol.bounds.sites:
+        raise Broken.at(_STEP, "the published total is said to be of sites that it cannot be of")
+    if roster and not roster.issuperset(names):
+        raise Broken.at(_STEP, "the published total is said to be of a site that was not among those of the first round")

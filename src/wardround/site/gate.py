@@ -76,5 +76,8 @@ class Site:
 
     def refuse(self, task: Task, where: Literal["accept", "answer", "release"], reason: str, remedy: str, again: bool = False) -> Refusal:
         """Log that nothing leaves, and why; return the refusal."""
-        self.log.append("refused", site=self.name, **task.turn, task=task.digest, where=where, reason=plain(reason), bytes=0)
+        if where != "accept":
+            self.state.sessions.fail(task.phase, task.round)
+        turn = {**task.turn, "phase": task.phase or "-"}
+        self.log.append("refused", site=self.name, **turn, task=task.digest, where=where, reason=plain(reason), bytes=0)
         return Refusal(task.digest, self.name, where, plain(reason), plain(remedy), again)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from wardround.combining.secure.window import identities, read_helpers
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import read_adverts
 from wardround.record.note import fingerprint
@@ -71,19 +72,27 @@ class HospitalPolicy(Policy):
         if task.stage == "answer":
             _planned(protocol, task)
         self.rules.permit(protocol, task.body.layout, self.source, self.patients, now)
-        if task.stage == "shares":
-            self._known(task)
+        self._known(task, window=protocol.combiner.hides == "window")
 
-    def _known(self, task: Task) -> None:
+    def _known(self, task: Task, window: bool) -> None:
         """Refuse a secure sum with a site that this hospital does not accept.
 
         Raises:
             Broken: names the site, with its fingerprint.
         """
-        for other, advert in read_adverts(task.stage, task.relay).items():
-            if other != task.site and not self.rules.accepts(other, advert.identity):
-                found = f"site {other} with the fingerprint {fingerprint(advert.identity)} is not accepted by this hospital's rule sites"
+        for other, identity in _others(task, window).items():
+            if other != task.site and not self.rules.accepts(other, identity):
+                found = f"site {other} with the fingerprint {fingerprint(identity)} is not accepted by this hospital's rule sites"
                 raise Broken.at(task.stage, found, f"Compare the fingerprint by telephone; if it is right, name the site in {FILE}.")
+
+
+def _others(task: Task, window: bool) -> dict[str, str]:
+    """Return the identities of other sites that a task tells of, by name."""
+    if window and task.stage == "agree":
+        return identities(task.relay)
+    if window and task.stage == "answer":
+        return {other: one.identity for other, one in read_helpers(task.stage, task.relay).items()}
+    return {other: one.identity for other, one in read_adverts(task.stage, task.relay).items()} if task.stage == "shares" else {}
 
 
 def _planned(protocol: Protocol, task: Task) -> None:

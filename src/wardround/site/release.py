@@ -7,8 +7,8 @@ from dataclasses import replace
 from wardround.combining.fixedpoint import OutOfBounds, packed
 from wardround.combining.secure.wording import Broken
 from wardround.site.egress import logged
-from wardround.site.exchange import hidden
 from wardround.site.gate import Site, Work
+from wardround.site.hiding import hidden
 from wardround.site.state import Answered
 from wardround.study.arrays import Arrays, to_bytes
 from wardround.study.files import Data

@@ -23,7 +23,7 @@ from wardround.study.protocol import Protocol
 from wardround.study.protocol.section import Section
 
 FILE = "policy.toml"
-Leaving = Literal["sums", "counts", "record"]
+Leaving = Literal["sums", "counts", "record", "results"]
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _HOURS = f"{_TIME}-({_TIME}|24:00)"
 _ACCEPTED = "([A-Za-z][A-Za-z0-9_.-]{0,63}) +((?:[0-9A-Fa-f]{4} ?){8})"
@@ -40,7 +40,8 @@ class Rules(Section):
         min_patients: fewest patients in the snapshot.
         rounds: most answers that one phase may ask for.
         hours: when answers may leave, local time, such as "20:00-06:00"; "any" for always.
-        may_leave: "sums" over patients; "counts" (histograms and tallies in plain sums); "record" (a copy of this site's log at the end).
+        may_leave: "sums" over patients; "counts" (histograms and tallies in plain sums); "record" (a copy of this site's log at the end);
+            "results" (this site's own test figures at the end, where the protocol wants them).
         release: "auto"; "first-round" or "every" hold answers until a person has looked.
         sites: with whose sums this hospital's may be added up in a secure sum: names with fingerprints, or `*` alone for whoever the
             coordinating centre admits; needed for such studies only.
@@ -88,10 +89,14 @@ class Rules(Section):
         for algorithm in protocol.algorithms:
             if algorithm.leaves()[0] > self.rounds:
                 yield "rounds", f"{algorithm.phase} may ask {algorithm.leaves()[0]} times; {self.rounds} are allowed"
+        if protocol.rounds.combine == "bucketed":
+            yield "rounds.combine", "sums in groups are for simulations until the division into groups is safe from a hostile coordinator"
         if "sums" not in self.may_leave:
             yield "may_leave", "sums over patients may not leave"
         if protocol.privacy.counts and not protocol.hides and "counts" not in self.may_leave:
             yield "may_leave", "the protocol lets counts leave in plain sums, and this site does not"
+        if protocol.tells and "results" not in self.may_leave:
+            yield "may_leave", "the protocol lets this hospital's own test figures leave (evaluation.site_results), and this site does not"
         if protocol.hides and not self.sites:
             yield "sites", f'no hospital is named whose sums may be added to this one\'s; write sites = [{_EXAMPLE}, ...], or ["*"]'
 
@@ -160,7 +165,12 @@ def read_rules(path: Path) -> Rules:
 def rules_text(protocol: Protocol) -> str:
     """Return a policy file that allows nothing yet; what this study would need stands beside each rule, as a comment."""
     needs = max(algorithm.leaves()[0] for algorithm in protocol.algorithms)
-    leaving = ["sums", *(["counts"] if protocol.privacy.counts and not protocol.hides else []), "record"]
+    leaving = [
+        "sums",
+        *(["counts"] if protocol.privacy.counts and not protocol.hides else []),
+        *(["results"] if protocol.tells else []),
+        "record",
+    ]
     return f"""# What this hospital allows. A rule that is missing or commented out allows nothing; the study waits until you allow it.
 # After each rule stands what the study {protocol.study} would need.
 
@@ -172,9 +182,12 @@ def rules_text(protocol: Protocol) -> str:
 # hours = "any"                  # or such as "20:00-06:00", local time
 # may_leave = {json.dumps(leaving)}
 #     sums: additive sums over patients; counts: histograms in plain sums; record: a copy of this site's log, when the study ends
+{_RESULTS if protocol.tells else ""}\
 # release = "first-round"        # auto, first-round or every: which answers wait until a person has looked
 {_SITES if protocol.hides else ""}"""
 
+
+_RESULTS = "#     results: this hospital's own test figures, when the study ends\n"
 
 _SITES = """# sites = ["NAME FINGERPRINT"]   # with whose sums this hospital's may be added up: one entry for each other hospital
 #     each reads you the fingerprint that its 'wardround site status' prints, by telephone; "*" alone: whoever the coordinating centre

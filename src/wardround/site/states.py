@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wardround.study.arrays import Arrays, Stored, from_bytes, keep, put_under, size_of, under
@@ -11,7 +11,7 @@ from wardround.study.files import LARGE, Kept
 from wardround.study.task import Ask, Done, State
 
 
-@dataclass(frozen=True)
+@dataclass
 class States:
     """Hold the last state of each phase, or what it came to; phases are numbered as in the protocol.
 
@@ -20,14 +20,21 @@ class States:
     """
 
     folder: Path
+    _new: dict[int, tuple[State | Done, bool]] = field(default_factory=dict, init=False, repr=False)
 
     def state(self, number: int, phase: str) -> State | None:
         """Return the last state of a phase that has begun."""
+        if number in self._new:
+            new = self._new[number][0]
+            return new if isinstance(new, State) else None
         kept = self._states(number)
         return State(phase, int(kept[-1].stem.partition("-")[2]), _read(kept[-1])) if kept else None
 
     def done(self, number: int, phase: str) -> Done | None:
         """Return what a phase came to."""
+        if number in self._new:
+            new = self._new[number][0]
+            return new if isinstance(new, Done) else None
         path = self.folder / f"{number}.done"
         if not path.exists():
             return None
@@ -37,12 +44,27 @@ class States:
 
     def checked(self, number: int) -> bool:
         """Say whether this site itself checked the last total behind where a phase stands."""
+        if number in self._new:
+            return self._new[number][1]
         done = self.folder / f"{number}.done"
         path = done if done.exists() else self._states(number)[-1]
         return bool(json.loads(Stored(path).metadata["wardround"])["checked"])
 
     def put(self, number: int, new: State | Done, checked: bool) -> None:
-        """Write down where a phase stands, in place of where it stood, and whether this site checked the last total behind it."""
+        """Note where a phase stands, and whether this site checked the last total behind it; not on the disk before `save`."""
+        self._new[number] = (new, checked)
+
+    def drop(self) -> None:
+        """Forget what was noted since the last `save`."""
+        self._new.clear()
+
+    def save(self) -> None:
+        """Write down what was noted, in place of where the phases stood."""
+        for number, (new, checked) in sorted(self._new.items()):
+            self._write(number, new, checked)
+        self._new.clear()
+
+    def _write(self, number: int, new: State | Done, checked: bool) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         before = self._states(number)
         if isinstance(new, State):

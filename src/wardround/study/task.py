@@ -213,7 +213,7 @@ class RoundClosed(_Turn):
     def signed_part(self, protocol: str) -> bytes:
         """Return the bytes that the coordinator signs, bound to a protocol's digest."""
         facts = {**self.turn, "protocol": protocol, "total": self.total, "state": self.state, "receipts": digest_json(list(self.receipts))}
-        return canonical({**facts, "survivors": list(self.survivors), "seal": list(self.seal)} if self.seal else facts)
+        return canonical({**facts, "survivors": list(self.survivors), "seal": list(self.seal)} if self.survivors else facts)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -222,7 +222,16 @@ class RoundClosed(_Turn):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> RoundClosed:
-        """Return the closing in JSON values."""
+        """Return the closing in JSON values.
+
+        Raises:
+            ValueError: they are not those of a closing.
+        """
+        texts = [values[name] for name in ("phase", "total", "state", "signature")]
+        texts += [one for name in ("receipts", "survivors", "seal", "agreed") for one in values[name]] + list(values["agreed"].values())
+        whole = [values["round"], values["attempt"]]
+        if not all(type(one) is str for one in texts) or not all(type(one) is int and one >= 0 for one in whole):
+            raise ValueError("a closing's values are of other types")
         lists = {name: tuple(values[name]) for name in ("receipts", "survivors", "seal")}
         return cls(**{**values, **lists, "agreed": dict(values["agreed"])})
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 LEAST = 3
 """Fewest sites whose sum hides anything: of two, each takes away its own and holds the other's."""
 
+IN_GROUPS = 15
+"""Fewest sites that make three groups of five, among which a rule can leave any out."""
+
 
 def threshold(sites: int, quorum: int) -> int:
     """Return how many sites must be in a total, and must help to open it.

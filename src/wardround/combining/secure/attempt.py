@@ -44,6 +44,12 @@ from wardround.study.threshold import threshold
 EXCHANGE_SECONDS = 60.0
 """Seconds that a site's gate has, at most, for an exchange that asks no work of it."""
 
+_UNVOUCHED = "it had no part in the last total, and so few sites that had one are here that not all others can take their word for it"
+_WAITS = (
+    "Nothing is to be done here: it is asked again in the next round. If no round closes, see that those come back that were in the last."
+)
+
+RESERVED = ("seal", "parcel")
 Relays = Mapping[str, Mapping[str, Any]]
 """By site: what is passed on to it."""
 
@@ -120,8 +126,9 @@ class Attempt:
 
     def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
         """Close an exchange; return the refusals that leave their sites out."""
-        here = len(self._here(stage))
         found = [one for one in refusals if stage not in ("agree", "open") or one.where != "deadline"]
+        found += self._unvouched() if stage == "keys" else []
+        here = len(self._here(stage))
         if found and stage in ("agree", "open"):
             self.over = f"{found[0].site} found fault with the secure sum or broke it, so nothing was opened"
         elif not self.over and here < self.least:
@@ -136,13 +143,21 @@ class Attempt:
         """
         try:
             if self.over or self._opening is None:
-                return Short(len(self._tasks) - refused, self._quorum, self.over)
+                return Short(len(self._tasks) - refused, self.least, self.over)
             masks = self._opening.masks()
             for number, name in enumerate(self._hidden):
                 add(masks, number, self._hidden[name])
             return self._total()
         except (Broken, OutOfBounds) as error:
-            return Short(len(self._tasks) - refused, self._quorum, error.message)
+            return Short(len(self._tasks) - refused, self.least, error.message)
+
+    def _unvouched(self) -> list[Refusal]:
+        """Leave sites out that did not check the last total, until most of those left did: no site works on otherwise."""
+        others = [site for site, one in sorted(self._adverts.items()) if one.checked != "yes"]
+        out = others[max(len(self._adverts) - len(others) - 1, 0) :]
+        for site in out:
+            del self._adverts[site]
+        return [Refusal(self._tasks[site].digest, site, "admit", _UNVOUCHED, _WAITS, again=True) for site in out]
 
     def _here(self, stage: Stage) -> Collection[str]:
         """Return who has given what an exchange asks."""
@@ -223,8 +238,13 @@ def staged(task: Task, stage: Stage, relay: Mapping[str, Any], asks: bool, first
 
 
 def insist(tasks: Sequence[Task]) -> None:
-    """Refuse sums that may exceed their integers: masked, they would wrap unseen."""
-    narrow = [term.name for term in tasks[0].body.layout if np.dtype(term.total_type(len(tasks))).itemsize * 8 != term.bits]
-    if narrow:
-        message = f"The sums of {len(tasks)} sites may exceed the integers of {narrow[0]!r}, and masked ones would wrap unseen."
-        raise WardroundError(message, "Write at least as many sites into bounds.sites as take part.")
+    """Refuse sums that may exceed their integers, since masked they would wrap unseen, and names that this room uses itself."""
+    for term in tasks[0].body.layout:
+        most = len(tasks) * float(np.max((np.asarray(term.limit) + 12 * term.noise) / np.asarray(term.step) + 1))
+        if most >= 2.0 ** (term.bits - 1):
+            message = f"The sums of {len(tasks)} sites may exceed the integers of {term.name!r}, and masked ones would wrap unseen."
+            raise WardroundError(message, "Write at least as many sites into bounds.sites as take part.")
+        if term.name in RESERVED:
+            raise WardroundError(
+                f"A sum may not be called {term.name!r}: the secure sum uses this name itself.", "Rename it in the algorithm."
+            )

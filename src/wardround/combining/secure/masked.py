@@ -17,6 +17,7 @@ from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Hides
 from wardround.study.layout import Layout
 from wardround.study.task import Refusal, Short, Task, Total
+from wardround.study.threshold import threshold
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,13 @@ class Secure(Combiner):
 
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the sites that gave their masked sums, or `Short`."""
-        attempt = Attempt(tasks, quorum)
+        attempt = Attempt(tasks, threshold(len(tasks), quorum))
         refusals = drive(engine, [attempt], admit)
         return attempt.outcome(len({one.site for one in refusals})), tuple(refusals)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total stands for."""
-        if specs_of(integers) != {term.name: (np.dtype(f"int{term.bits}"), term.shape) for term in layout}:
-            raise OutOfBounds("the published total has other names, types or shapes than its layout")
-        check_total(layout, integers, sites)
-        return decoded(layout, integers)
+        return opened_sums(layout, integers, sites)
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,26 @@ class Bucketed(Secure):
                 refusals += [Refusal(task.digest, task.site, "admit", why, _AGAIN, again=True) for task in left]
         found = sum(total.sites for total in opened.values())
         if len(opened) < LEAST or found < quorum:
-            return Short(found, quorum, f"{len(opened)} groups with {found} sites were opened"), tuple(refusals)
+            why = f"{len(opened)} groups with {found} sites were opened, and {LEAST} groups are needed"
+            return Short(found, max(quorum, LEAST * min(party.quorum for party in groups)), why), tuple(refusals)
         return _together(tasks[0].body.layout, opened), tuple(refusals)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that the published totals of the groups stand for."""
         numbers = sorted({name.partition("/")[0] for name in integers}, key=int)
-        return combined(layout, [super(Bucketed, self).sums(layout, under(integers, number), sites) for number in numbers])
+        return combined(layout, [opened_sums(layout, under(integers, number), sites) for number in numbers])
+
+
+def opened_sums(layout: Layout, integers: Arrays, sites: int) -> Arrays:
+    """Return the sums of an opened total.
+
+    Raises:
+        OutOfBounds: it has other names, types or shapes than its layout, or is beyond what so many sites may send.
+    """
+    if specs_of(integers) != {term.name: (np.dtype(f"int{term.bits}"), term.shape) for term in layout}:
+        raise OutOfBounds("the published total has other names, types or shapes than its layout")
+    check_total(layout, integers, sites)
+    return decoded(layout, integers)
 
 
 _AGAIN = "It is asked again in the next round, in another group."

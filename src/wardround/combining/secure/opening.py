@@ -88,8 +88,7 @@ class Opening:
         return found
 
     def _joined(self, site: str, what: str) -> bytes:
-        holders = sorted(self.revealed)[: self.threshold]
-        shares = {self._points[holder]: bytes.fromhex(getattr(self.revealed[holder], what)[site]) for holder in holders}
+        shares = {self._points[holder]: bytes.fromhex(getattr(said, what)[site]) for holder, said in self.revealed.items()}
         try:
             return shamir.join(shares)
         except ValueError:

@@ -4,8 +4,8 @@ Each site masks its sums with three seeds and seals them for three *helpers*, si
 two of the three. Then it is done. When all that come have come, the helpers agree on who is in the total, and each reveals the sum of what
 the seeds of one class expand to, never a single seed. Nobody learns more than the total unless two helpers and the coordinator join hands.
 
-What is given up against the five exchanges: the total carries no seal, so a coordinator that lies about it is not found out here (what it
-publishes stays within the limits); two helpers together with the coordinator see every site's sums, however many sites there are.
+What is given up against the five exchanges: the total carries no seal, so a coordinator, or a helper, that alters it is not found out here
+(what is published stays within the limits); two helpers together with the coordinator see every site's sums, however many sites there are.
 
 Source: the helper pattern of one-shot aggregation (replicated two-of-three sharing of seeds); X25519, HKDF and AES-GCM as in `keys`.
 """
@@ -42,8 +42,11 @@ NAME = "parcel"
 """Name of the array in which a site's sealed seeds travel beside its masked sums."""
 
 _TEXT = NONCE_BYTES + 2 * KEY_BYTES + 16
-PARCEL = KEY_BYTES * (1 + HELPERS) + HELPERS * _TEXT
-"""Bytes of a parcel: a one-time public key, a commitment to each seed, and for each helper its two seeds, sealed."""
+_HEAD = KEY_BYTES * (1 + HELPERS)
+_SIGNED = KEY_BYTES + 64
+PARCEL = _HEAD + _SIGNED + HELPERS * _TEXT
+"""Bytes of a parcel: a one-time public key, a commitment to each seed, the site's identity and its signature over these, and for each
+helper its two seeds, sealed."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,16 @@ class Window:
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     listed: str = ""
 
+    @property
+    def group(self) -> frozenset[str]:
+        """Return whose seeds this helper signed for."""
+        return frozenset(self.held)
+
     def masks(self) -> list[Mask]:
         """Return the masks that this site adds to its sums."""
         return [Mask(keys.derived(bytes.fromhex(seed), self.bond, "class", self.site), 1) for seed in self.seeds]
 
-    def revealed(self, number: int, layout: Layout) -> Arrays:
+    def revealed(self, number: int, layout: Layout) -> Lazy:
         """Return the sum of what all seeds of one class expand to, by name; made array by array."""
         masks = [
             Mask(keys.derived(bytes.fromhex(mine[str(number)]), self.bond, "class", site), 1) for site, mine in sorted(self.held.items())
@@ -115,6 +123,10 @@ class Window:
             return value
 
         return Lazy(specs, made)
+
+    def ended(self) -> Window:
+        """Return this attempt as it is after a fault: over, and without its secrets."""
+        return Window(self.bond, self.site, self.helpers, self.quorum, "over")
 
     def to_json(self) -> bytes:
         """Return what the gate keeps; it holds secrets."""
@@ -158,14 +170,14 @@ def begin(
     return Window(bond, task.site, tuple(helpers), quorum, "keys", secret.hex()), canonical({"helpers": [asdict(key)]})
 
 
-def read_helpers(stage: str, data: bytes) -> dict[str, HelperKey]:
-    """Return helpers' keys by site.
+def read_helpers(stage: str, data: bytes, *beside: str) -> dict[str, HelperKey]:
+    """Return helpers' keys by site; `beside` names what else is said with them.
 
     Raises:
         Broken: malformed, or a site twice.
     """
     found: dict[str, HelperKey] = {}
-    for one in items(stage, read(stage, data, "helpers"), list):
+    for one in items(stage, read(stage, data, "helpers", *beside), list):
         shapes = {"site": SITE, "identity": HEX32, "channel": HEX32, "signature": HEX64}
         key = HelperKey(**exactly(stage, one, **shapes))
         if key.site in found:
@@ -184,19 +196,20 @@ def genuine(stage: str, key: HelperKey, bond: str) -> None:
         raise Broken.at(stage, f"the key of helper {key.site} is not signed by it for this attempt")
 
 
-def answer(session: Window, said: bytes, entropy: Entropy = secrets.token_bytes) -> tuple[Window, dict[str, str]]:
+def answer(
+    session: Window, said: bytes, signing: Ed25519PrivateKey, entropy: Entropy = secrets.token_bytes
+) -> tuple[Window, dict[str, str]]:
     """Make the seeds of this site's masks and seal them for the helpers; return also the helpers' identities.
 
     Raises:
         Broken: the helpers are not those of the protocol, or a key is not genuine.
     """
-    found = read_helpers("answer", said)
-    if tuple(sorted(found)) != tuple(sorted(session.helpers)) or len({one.identity for one in found.values()}) < HELPERS:
-        raise Broken.at("answer", "the helpers are not those that the protocol names")
+    found = _helping("answer", session, read_helpers("answer", said))
     seeds, secret = [entropy(KEY_BYTES) for _ in range(HELPERS)], entropy(KEY_BYTES)
     parcel = keys.public_of(secret) + b"".join(_commitment(session.bond, session.site, number, seed) for number, seed in enumerate(seeds))
+    signature = keys.sign(signing, _signed_part(session.bond, session.site, parcel))
+    parcel += signing.public_key().public_bytes_raw() + bytes.fromhex(signature)
     for at, helper in enumerate(session.helpers):
-        genuine("answer", found[helper], session.bond)
         try:
             key = keys.agreed(secret, bytes.fromhex(found[helper].channel), session.bond, "helper", (session.site, helper))
         except ValueError:
@@ -207,15 +220,66 @@ def answer(session: Window, said: bytes, entropy: Entropy = secrets.token_bytes)
     return new, {name: one.identity for name, one in found.items()}
 
 
+def _helping(stage: str, session: Window, found: dict[str, HelperKey]) -> dict[str, HelperKey]:
+    """Return helpers' keys that are those of the three helpers of the protocol, each signed by its own for this attempt."""
+    if sorted(found) != sorted(session.helpers) or len({one.identity for one in found.values()}) < HELPERS:
+        raise Broken.at(stage, "the helpers are not those that the protocol names")
+    for one in found.values():
+        genuine(stage, one, session.bond)
+    return found
+
+
 def passed_on(parcel: bytes, helper: int) -> str:
     """Return what of a parcel is passed on to one helper, hex: all but what is sealed for the others."""
-    head = KEY_BYTES * (1 + HELPERS)
+    head = _HEAD + _SIGNED
     return (parcel[:head] + parcel[head + helper * _TEXT : head + (helper + 1) * _TEXT]).hex()
 
 
 def commitments(parcel: str) -> str:
     """Return the commitments in a parcel, or in what is passed on of one, hex."""
-    return parcel[2 * KEY_BYTES : 2 * KEY_BYTES * (1 + HELPERS)]
+    return parcel[2 * KEY_BYTES : 2 * _HEAD]
+
+
+def signer(stage: str, bond: str, site: str, parcel: bytes) -> str:
+    """Return the identity by which a site signed its parcel, or what is passed on of it, for this attempt.
+
+    Raises:
+        Broken: it did not.
+    """
+    identity, signature = parcel[_HEAD : _HEAD + KEY_BYTES].hex(), parcel[_HEAD + KEY_BYTES : _HEAD + _SIGNED].hex()
+    if not keys.signed(identity, _signed_part(bond, site, parcel[:_HEAD]), signature):
+        raise Broken.at(stage, f"the parcel of site {site} is not signed by it for this attempt")
+    return identity
+
+
+def identities(said: bytes) -> dict[str, str]:
+    """Return the identities of the helpers, and of the sites whose parcels are passed on, by name; whether they signed, `agree` checks.
+
+    Raises:
+        Broken: malformed, or a helper has two.
+    """
+    found = {site: one.identity for site, one in read_helpers("agree", said, "parcels").items()}
+    for site, one in _parcels(said).items():
+        identity = _whole(site, one)[_HEAD : _HEAD + KEY_BYTES].hex()
+        if found.setdefault(site, identity) != identity:
+            raise Broken.at("agree", f"helper {site} has two identities")
+    return found
+
+
+def _parcels(said: bytes) -> dict[str, object]:
+    found = items("agree", read("agree", said, "helpers", "parcels", take="parcels"), dict)
+    return {name_at("agree", site): one for site, one in found.items()}
+
+
+def _whole(site: str, parcel: object) -> bytes:
+    """Return a parcel's bytes as they are passed on to one helper."""
+    if not isinstance(parcel, str) or re.fullmatch(f"[0-9a-f]{{{2 * (_HEAD + _SIGNED + _TEXT)}}}", parcel) is None:
+        raise Broken.at("agree", f"the parcel of site {site} is not well formed")
+    return bytes.fromhex(parcel)
+
+
+def _signed_part(bond: str, site: str, head: bytes) -> bytes:
+    return canonical({"kind": SIGNED, "bond": bond, "stage": "parcel", "site": site, "head": head.hex()})
 
 
 def agree(session: Window, said: bytes, signing: Ed25519PrivateKey) -> tuple[Window, bytes]:
@@ -226,11 +290,14 @@ def agree(session: Window, said: bytes, signing: Ed25519PrivateKey) -> tuple[Win
     """
     if not session.channel or session.listed:
         raise Broken.at("agree", "this site is no helper of this attempt, or has agreed to a total already")
-    parcels = {name_at("agree", site): one for site, one in items("agree", read("agree", said, "parcels"), dict).items()}
+    _helping("agree", session, read_helpers("agree", said, "parcels"))
+    parcels, known = _parcels(said), identities(said)
+    if len(set(known.values())) < len(known):
+        raise Broken.at("agree", "two names share one key")
     if len(parcels) < max(session.quorum, LEAST):
         raise Broken.at("agree", f"a total of {len(parcels)} sites is to be opened; {max(session.quorum, LEAST)} are needed")
     own = session.helpers.index(session.site)
-    held = {site: _opened(session, site, str(one), own) for site, one in parcels.items()}
+    held = {site: _opened(session, site, _whole(site, one), own) for site, one in parcels.items()}
     payload = agreement(session.bond, {site: commitments(str(one)) for site, one in parcels.items()})
     new = replace(session, stage="agree", held=held, listed=payload.decode())
     return new, canonical({"signature": {session.site: keys.sign(signing, payload)}})
@@ -254,20 +321,30 @@ def opening(session: Window, said: bytes, known: Mapping[str, str]) -> tuple[Win
     for helper in session.helpers:
         if helper not in known or not keys.signed(known[helper], session.listed.encode(), signatures.get(helper, "")):
             raise Broken.at("open", f"helper {helper} did not agree to the total that this helper agreed to")
-    number = read("open", said, "signatures", "class", take="class")
-    if number not in classes_of(session.helpers.index(session.site)) or isinstance(number, bool):
+    number = asked_class(said)
+    if number not in classes_of(session.helpers.index(session.site)):
         raise Broken.at("open", "this helper does not hold the seeds that are asked for")
-    return replace(session, stage="open"), int(number)
+    return replace(session, stage="open"), number
 
 
-def _opened(session: Window, site: str, parcel: str, own: int) -> dict[str, str]:
-    """Return a site's seeds for this helper, by class, held against their commitments."""
-    if re.fullmatch(f"[0-9a-f]{{{2 * (KEY_BYTES * (1 + HELPERS) + _TEXT)}}}", parcel) is None:
-        raise Broken.at("agree", f"the parcel of site {site} is not well formed")
-    raw = bytes.fromhex(parcel)
+def asked_class(said: bytes) -> int:
+    """Return the number of the class that a helper is asked to reveal.
+
+    Raises:
+        Broken: malformed.
+    """
+    number = read("open", said, "signatures", "class", take="class")
+    if type(number) is not int:
+        raise Broken.at("open", "what was said is not well formed")
+    return number
+
+
+def _opened(session: Window, site: str, raw: bytes, own: int) -> dict[str, str]:
+    """Return a site's seeds for this helper, by class, held against its signature and commitments."""
+    signer("agree", session.bond, site, raw)
     try:
         key = keys.agreed(bytes.fromhex(session.channel), raw[:KEY_BYTES], session.bond, "helper", (site, session.site))
-        text = keys.unlock(key, raw[KEY_BYTES * (1 + HELPERS) :], _about(session.bond, site, session.site))
+        text = keys.unlock(key, raw[_HEAD + _SIGNED :], _about(session.bond, site, session.site))
     except ValueError:
         raise Broken.at("agree", f"the parcel of site {site} is not what it sealed for this helper") from None
     found = {}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
 from wardround.combining.secure import keys, window
-from wardround.combining.secure.attempt import Relays, insist, staged
-from wardround.combining.secure.window import HELPERS, HelperKey, agreement, classes_of, commitments, passed_on, sums_specs
+from wardround.combining.secure.attempt import EXCHANGE_SECONDS, Relays, insist, staged
+from wardround.combining.secure.window import HELPERS, HelperKey, agreement, commitments, passed_on, signer, sums_specs
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import bond_of, read_signatures
 from wardround.study.files import Data, blocks
 from wardround.study.layout import Layout
 from wardround.study.task import Refusal, Short, Stage, Task, Total, Update
 from wardround.study.threshold import LEAST
+
+_AGAIN = "It is asked again when all three helpers are there."
 
 
 class WindowAttempt:
@@ -34,8 +36,9 @@ class WindowAttempt:
     def __init__(self, tasks: Sequence[Task], quorum: int, helpers: Sequence[str]) -> None:
         """Begin with the helpers."""
         insist(tasks)
-        self.over = ""
         self._tasks, self._quorum, self._helpers = {task.site: task for task in tasks}, quorum, tuple(helpers)
+        strange = [helper for helper in self._helpers if helper not in self._tasks]
+        self.over = f"{_named(strange)} no part in the study, and without all {HELPERS} nothing is opened" if strange else ""
         self._layout, self._bond = tasks[0].body.layout, bond_of(tasks[0])
         self._receipts: dict[str, list[str]] = {site: [] for site in self._tasks}
         self._keys: dict[str, HelperKey] = {}
@@ -45,17 +48,18 @@ class WindowAttempt:
         self._missing = set(range(HELPERS))
         self._asked: dict[str, int] = {}
         self._opening = 0
+        self._silent: dict[str, Refusal] = {}
 
     def tasks(self, stage: Stage) -> list[Task]:
         """Return the tasks of one exchange: who is asked, and what is passed on; none when the attempt is over."""
         if self.over:
             return []
-        relays = self._relays(stage)
-        asks = stage in ("answer", "open")
-        late = {site for site in self._tasks if site not in self._helpers} if stage == "answer" else set()
-        return [
-            staged(task, stage, relays[site], asks, stage == "keys" or site in late) for site, task in self._tasks.items() if site in relays
-        ]
+        relays, found = self._relays(stage), []
+        for site, task in self._tasks.items():
+            if site in relays:
+                first = stage == "keys" or (stage == "answer" and site not in self._helpers)
+                found.append(staged(task, stage, relays[site], stage in ("answer", "open"), first))
+        return found if stage == "answer" else [replace(task, due=min(task.due, EXCHANGE_SECONDS)) for task in found]
 
     def read(self, stage: Stage, layout: Layout, body: Data) -> Any:
         """Return what a message of an exchange holds."""
@@ -77,19 +81,41 @@ class WindowAttempt:
 
     def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
         """Close an exchange; return the refusals that leave their sites out."""
-        found = [one for one in refusals if stage not in ("agree", "open") or one.where != "deadline"]
         self._opening += stage == "open"
-        if found and stage in ("agree", "open"):
-            self.over = f"{found[0].site} found fault with the secure sum or broke it, so nothing was opened"
-        elif stage == "keys" and len(self._keys) < HELPERS:
-            self.over = f"{len(self._keys)} of the {HELPERS} helpers were there"
+        late = stage in ("agree", "open")  # the total stands: who falls silent now is in it, and is named only if it cannot be opened
+        found = [one for one in refusals if not late or one.where != "deadline"]
+        self._silent |= {one.site: one for one in refusals if late and one.where == "deadline"}
+        if not self.over:
+            self._judge(stage, found)
+        if self.over:
+            found += self._silent.values()
+            found += self._unasked(found) if stage == "keys" else []
+            self._silent = {}
+        return found
+
+    def _judge(self, stage: Stage, refusals: Sequence[Refusal]) -> None:
+        """End the attempt if it cannot go on."""
+        if stage in ("agree", "open") and refusals:
+            self.over = f"{refusals[0].site} found fault with the secure sum or broke it, so nothing was opened"
+        elif stage in ("keys", "agree"):
+            self._all_helped(stage, self._keys if stage == "keys" else self._agreements)
         elif stage == "answer" and len(self._parcels) < max(self._quorum, LEAST):
             self.over = f"{len(self._parcels)} sites gave their sums, {max(self._quorum, LEAST)} are needed"
-        elif stage == "agree" and len(self._agreements) < HELPERS:
-            self.over = f"{len(self._agreements)} of the {HELPERS} helpers agreed to the total"
         elif stage == "open" and self._opening == 2 and self._missing:
             self.over = "fewer than two helpers were left to open the total"
-        return found
+
+    def _unasked(self, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """Return a refusal for each site that was asked nothing, because helpers were missing."""
+        known = {*self._keys, *(one.site for one in refusals)}
+        left = [task for site, task in self._tasks.items() if site not in known]
+        return [Refusal(task.digest, task.site, "admit", f"nothing was asked of it: {self.over}", _AGAIN, again=True) for task in left]
+
+    def _all_helped(self, stage: Stage, heard: Collection[str]) -> None:
+        """End the attempt if a helper is missing; name it."""
+        missing = [helper for helper in self._helpers if helper not in heard]
+        if missing:
+            when = "when the round began" if stage == "keys" else "when the total was to be agreed to"
+            self.over = f"{_named(missing)} no part {when}, and without all {HELPERS} nothing is opened"
 
     def outcome(self, refused: int) -> Total | Short:
         """Return the opened total, held against what its sites may send; or why there is none."""
@@ -105,14 +131,15 @@ class WindowAttempt:
         return Total(self._layout, integers, decoded(self._layout, integers), len(self._parcels), tuple(receipts), proof)
 
     def _relays(self, stage: Stage) -> Relays:
-        helpers = [site for site in self._helpers if site in self._tasks]
         if stage == "keys":
-            return {site: {} for site in helpers}
+            return {helper: {} for helper in self._helpers}
+        helping = {"helpers": [asdict(self._keys[one]) for one in sorted(self._keys)]}
         if stage == "answer":
-            return {site: {"helpers": [asdict(self._keys[one]) for one in sorted(self._keys)]} for site in self._tasks}
+            return dict.fromkeys(self._tasks, helping)
         if stage == "agree":
             every = sorted(self._parcels.items())
-            return {helper: {"parcels": {site: passed_on(one, at) for site, one in every}} for at, helper in enumerate(self._helpers)}
+            parts = {helper: {site: passed_on(one, at) for site, one in every} for at, helper in enumerate(self._helpers)}
+            return {helper: {**helping, "parcels": parcels} for helper, parcels in parts.items()}
         self._asked = self._shared_out()
         return {helper: {"signatures": self._agreements, "class": number} for helper, number in self._asked.items()}
 
@@ -129,9 +156,13 @@ class WindowAttempt:
         self._keys[site] = said[site]
 
     def _answered(self, site: str, said: Mapping[str, np.ndarray]) -> None:
+        parcel = said[window.NAME].tobytes()
+        identity = signer("answer", self._bond, site, parcel)
+        if site in self._keys and identity != self._keys[site].identity:
+            raise Broken.at("answer", "its parcel is signed by another identity than its key")
         for name in self._hidden:
             self._hidden[name] += said[name]
-        self._parcels[site] = said[window.NAME].tobytes()
+        self._parcels[site] = parcel
 
     def _agreed(self, site: str, said: Mapping[str, str]) -> None:
         payload = agreement(self._bond, {one: commitments(parcel.hex()) for one, parcel in self._parcels.items()})
@@ -140,9 +171,11 @@ class WindowAttempt:
         self._agreements[site] = said[site]
 
     def _revealed(self, site: str, said: Mapping[str, np.ndarray]) -> None:
-        number = self._asked[site]
-        if number not in classes_of(self._helpers.index(site)):
-            raise Broken.at("open", "it revealed another class than it was asked for")
         for name in self._hidden:
             self._hidden[name] -= said[name]
-        self._missing.discard(number)
+        self._missing.discard(self._asked[site])
+
+
+def _named(helpers: Sequence[str]) -> str:
+    """Return helpers as the beginning of a sentence."""
+    return f"the helper {helpers[0]} took" if len(helpers) == 1 else f"the helpers {' and '.join(helpers)} took"

@@ -14,7 +14,7 @@ from wardround.study.errors import ProtocolError
 from wardround.study.findings import Finding, nearest
 from wardround.study.interfaces import Question
 from wardround.study.plugins import find
-from wardround.study.threshold import LEAST
+from wardround.study.threshold import IN_GROUPS, LEAST
 
 if TYPE_CHECKING:
     from wardround.study.protocol.protocol import Protocol
@@ -74,6 +74,9 @@ def _secure(protocol: Protocol) -> Iterator[Finding]:
         yield Finding("bounds.sites", of_two, f'Have {LEAST} hospitals or more, or write combine = "plain" and say so to them.')
     elif protocol.rounds.quorum < LEAST:
         yield Finding("rounds.quorum", of_two, f'Write {LEAST} or more, or combine = "plain".')
+    if protocol.rounds.combine == "bucketed" and protocol.bounds.sites < IN_GROUPS:
+        few = f"fewer than {IN_GROUPS} hospitals make no three groups of five."
+        yield Finding("bounds.sites", few, f'Have {IN_GROUPS} hospitals or more, or write combine = "secure".')
 
 
 def _target(protocol: Protocol) -> Iterator[Finding]:

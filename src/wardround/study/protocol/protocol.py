@@ -160,6 +160,11 @@ class Protocol(Section):
         """Return whether answers are added up so that nobody sees a single site's sums."""
         return bool(self.combiner.hides)
 
+    @property
+    def tells(self) -> bool:
+        """Return whether each site's own test figures leave it when the study ends."""
+        return self.evaluation.site_results != "own" and self.giving("judgement") is not None
+
     @cached_property
     def outputs(self) -> int:
         """Return how many numbers a model gives for one example."""

@@ -84,7 +84,7 @@ class Rounds(Section):
     Attributes:
         quorum: fewest sites whose answers make a round.
         due_seconds: how long a site may take.
-        lost_seconds: how long a site whose connection is lost may hold up a round.
+        lost_seconds: how long a site whose connection is lost may hold up a round; in a sum of one message: due_seconds.
         attempts: how often a round that missed its quorum is asked again before the study stops.
         combine: how answers are added up (entry-point name of a combiner).
         helpers: of a sum of one message, the three sites that hold the seeds of its masks.
@@ -125,6 +125,9 @@ class Evaluation(Section):
             validation.
         refit: train again with the chosen options on training and validation patients together.
         compare: further models that a simulation trains: "pooled", "ensemble", "best_single".
+        site_results: what leaves a hospital of its own test figures: "own" (nothing; each hospital has its own), "blinded" (the
+            coordinator is told, and publishes median and band over the hospitals) or "open" (they are published by hospital). A
+            simulation shows all.
     """
 
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -137,6 +140,7 @@ class Evaluation(Section):
     tune: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
     refit: bool = False
     compare: tuple[Literal["pooled", "ensemble", "best_single"], ...] = ("pooled", "ensemble", "best_single")
+    site_results: Literal["own", "blinded", "open"] = "own"
 
     @field_validator("replicates")
     @classmethod

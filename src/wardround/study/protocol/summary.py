@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from wardround.study.plugins import find
+from wardround.study.protocol import secured
 from wardround.study.protocol.contract import Field
 from wardround.study.protocol.protocol import Protocol
-from wardround.study.threshold import LEAST, allies, threshold
+from wardround.study.threshold import LEAST
 
 _COMPARED = {
     "pooled": "one model trained on all hospitals' rows together (in a simulation only)",
@@ -77,8 +78,7 @@ def _privacy(protocol: Protocol) -> Iterator[str]:
     if protocol.privacy.mode == "none":
         yield "No differential privacy: no noise is added, so there is no proven limit to what sums and model reveal about one patient."
     if protocol.hides:
-        yield "Secure sum: each hospital's sums leave under masks; the coordinator sees only their total, and no hospital's own sums."
-        yield f"It learns no total over fewer than {_fewest(protocol)} hospitals, whatever it asks (rounds.quorum, at least {LEAST})."
+        yield from secured.promised(protocol)
     else:
         yield "Plain sums: the coordinator sees each hospital's sums, not only their total."
         if protocol.bounds.sites < LEAST:
@@ -142,10 +142,25 @@ def _leaves(protocol: Protocol) -> Iterator[str]:
         yield f"{number}. {phase.name}: at most {_messages(sum(counts))}{settings}, with {group[0].leaves()[1]}."
     yield f"Together at most {_messages(together)}, apart from repeated ones. Each is written to the hospital's own log before it is sent."
     if protocol.hides:
-        yield "Around each go four small ones of the secure sum, without sums: public keys, sealed key shares, a signature, opened shares."
+        yield secured.said_beside(protocol)
+    if protocol.tells:
+        yield from _told(protocol)
     if _histograms_seen(protocol):
         yield "The coordinator sees each hospital's histograms: at a small hospital they can show single patients' scores and labels."
     yield "A message also names the hospital, the task and its entry in that log, and is signed. A refusal says its reason, never a value."
+
+
+def _told(protocol: Protocol) -> Iterator[str]:
+    """Yield what leaves of a hospital's own test figures at the end."""
+    bare = ", not under masks" if protocol.hides else ""
+    yield (
+        f"When the study ends, also the hospital's own test figures ({', '.join(protocol.evaluation.metrics)} and the like, with "
+        f"intervals){bare}; none with fewer than 10 test patients, in all or of a class."
+    )
+    if protocol.evaluation.site_results == "open":
+        yield "All hospitals and whoever reads the result see them with the hospital's name, and its verdict (evaluation.site_results)."
+    else:
+        yield "The coordinator sees them; all others see each metric's median, lowest and highest value over three hospitals or more."
 
 
 def _messages(count: int) -> str:
@@ -155,32 +170,6 @@ def _messages(count: int) -> str:
 def _histograms_seen(protocol: Protocol) -> bool:
     """Say whether the coordinator may see a single hospital's histograms."""
     return not protocol.hides and protocol.privacy.counts
-
-
-def _fewest(protocol: Protocol) -> int:
-    """Return how many hospitals are in every total of a secure sum: a hostile coordinator may ask few, but no fewer."""
-    return max(protocol.rounds.quorum, LEAST)
-
-
-def _tolerated(protocol: Protocol) -> Iterator[str]:
-    sites, least = protocol.bounds.sites, threshold(protocol.bounds.sites, protocol.rounds.quorum)
-    closes = f"with at most {sites - least} of them absent, so with at least {least}" if sites > least else "only if none of them is absent"
-    yield f"A secure sum in which {sites} hospitals begin closes {closes}; of fewer nothing is learnt."
-    if sites > _fewest(protocol):
-        yield f"Where fewer begin, more than two thirds of them must be in the total, and at least {_fewest(protocol)}."
-
-
-def _colluding(protocol: Protocol) -> Iterator[str]:
-    """Say how many hospitals on a hostile coordinator's side the secure sum withstands, and what would withstand more."""
-    sites, withstood = protocol.bounds.sites, allies(protocol.bounds.sites, protocol.rounds.quorum)
-    least = _fewest(protocol)
-    yield (
-        f"A hostile coordinator can ask few hospitals, though no fewer than {least}; those that act together with it take their own sums "
-        f"off the total. With {withstood} of {sites} on its side it still sees no other hospital's own sums; with more it may."
-    )
-    wanted = (sites - 1) // 3 + 2
-    if least < wanted:
-        yield f"With rounds.quorum = {wanted} it would withstand {(sites - 1) // 3} of {sites}."
 
 
 def _never(protocol: Protocol) -> Iterator[str]:
@@ -235,7 +224,7 @@ def _rounds(protocol: Protocol) -> Iterator[str]:
     rounds = protocol.rounds
     yield f"A round counts with the answers of at least {rounds.quorum} hospitals. Each has {_duration(rounds.due_seconds)} to answer."
     if protocol.hides:
-        yield from _tolerated(protocol)
+        yield from secured.closing(protocol)
     yield f"With fewer it is asked again, at most {rounds.attempts} times in all; then the study stops. Who was absent or refused is named."
 
 
@@ -250,10 +239,7 @@ def _unprotected(protocol: Protocol) -> Iterator[str]:
     if protocol.privacy.mode == "none":
         yield "Whoever holds the trained model may learn that a patient was, or was not, among those it was trained on."
     if protocol.hides:
-        yield "Totals carry no noise: what a total over all hospitals shows about one patient, the secure sum does not hide."
-        yield "A hospital that is hostile, or was broken into, can add false sums up to its limits unseen: nobody sees its sums."
-        yield from _colluding(protocol)
-        yield "Totals of rounds with different hospitals in them can be compared, which says something about those that were absent."
+        yield from secured.remaining(protocol)
     else:
         yield "A curious coordinator, or whoever breaks into it, may infer things about patients from a small hospital's sums."
         if _histograms_seen(protocol):

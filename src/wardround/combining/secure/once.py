@@ -1,0 +1,48 @@
+"""Add up sums of one message: the combiner behind `rounds.combine = "one_message"`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from wardround.combining.secure.driving import drive
+from wardround.combining.secure.masked import opened_sums
+from wardround.combining.secure.window import HELPERS
+from wardround.combining.secure.window_attempt import WindowAttempt
+from wardround.study.arrays import Arrays
+from wardround.study.errors import ProtocolError
+from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Hides
+from wardround.study.layout import Layout
+from wardround.study.task import Task
+
+
+@dataclass(frozen=True)
+class OneMessage(Combiner):
+    """Sum integers that nobody sees one by one, one message a site, with the help of three.
+
+    Attributes:
+        helpers: names of three sites that hold the seeds of the masks.
+    """
+
+    hides: ClassVar[Hides] = "window"
+    helpers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse anything but three helpers."""
+        if len(set(self.helpers)) != HELPERS or len(self.helpers) != HELPERS:
+            example = 'such as helpers = ["north", "south", "west"]'
+            raise ProtocolError(
+                "rounds.helpers: a sum of one message needs three different helpers.",
+                f"Name three hospitals that are there when a round begins and when it closes, {example}.",
+            )
+
+    def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
+        """Return the exact total over the sites whose message came, or `Short`."""
+        attempt = WindowAttempt(tasks, quorum, self.helpers)
+        refusals = drive(engine, [attempt], admit)
+        return attempt.outcome(len({one.site for one in refusals})), tuple(refusals)
+
+    def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
+        """Return the sums that a published total stands for."""
+        return opened_sums(layout, integers, sites)

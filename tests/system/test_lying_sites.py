@@ -1,0 +1,182 @@
+"""A site says something else than its gate let out, with its own key: it is left out or named, and the total is of what it should be of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.engines.losing import Change, Loss, Lying, digests, lose
+from tests.support import Small, small
+from tests.system.secure_studies import SECOND, SEVEN, TINY, agreed, named, patients, ran, shorts
+from wardround.combining.fixedpoint import packed
+from wardround.combining.secure import keys
+from wardround.combining.secure.words import bond_of, read_adverts
+from wardround.site import release
+from wardround.study.arrays import Arrays, from_bytes, to_bytes
+from wardround.study.canonical import canonical
+from wardround.study.errors import QuorumNotMet
+from wardround.study.layout import Layout
+from wardround.study.task import Task
+
+LIAR = "site1"
+
+
+def edited(*path: str, value: Callable[[str], object]) -> Change:
+    """Change one value in a message."""
+
+    def change(body: bytes) -> bytes:
+        found = json.loads(body)
+        inner = found
+        for name in path[:-1]:
+            inner = inner[int(name)] if isinstance(inner, list) else inner[name]
+        inner[path[-1]] = value(inner[path[-1]])
+        return canonical(found)
+
+    return change
+
+
+def flipped(digits: str) -> str:
+    """Return hex digits of which one was changed."""
+    return f"{digits[:-1]}{int(digits[-1], 16) ^ 1:x}"
+
+
+def left_out(body: bytes) -> bytes:
+    """Leave the first share out."""
+    shares = dict(sorted(json.loads(body)["shares"].items())[1:])
+    return canonical({"shares": shares})
+
+
+LEFT_OUT: dict[str, tuple[str, Change, str]] = {
+    "no message": ("keys", lambda body: b"{", "what was said is not well formed"),
+    "a key that is no point": ("keys", edited("adverts", "0", "mask", value=lambda key: "77"), "what was said is not well formed"),
+    "keys of another": ("keys", edited("adverts", "0", "site", value=lambda name: "site2"), "gives other keys than its own"),
+    "keys twice": ("keys", lambda body: canonical({"adverts": json.loads(body)["adverts"] * 2}), "is named twice"),
+    "keys that it did not sign": ("keys", edited("adverts", "0", "mask", value=flipped), "are not signed by it for this attempt"),
+    "a malformed share": (
+        "shares",
+        edited("shares", "site2", "text", value=lambda text: str(text)[2:]),
+        "what was said is not well formed",
+    ),
+    "a share too few": ("shares", left_out, "does not share with each site"),
+    "other arrays": ("answer", lambda body: to_bytes({"seal": np.zeros(6, np.uint64)}), "not of the names, types and shapes"),
+    "no arrays": ("answer", lambda body: body[:-1], ""),
+}
+"""What a site says, at which exchange, and why it is left out; the round closes without it."""
+
+ENDED: dict[str, tuple[str, Change, str]] = {
+    "no signature of the total": ("agree", edited("signature", LIAR, value=flipped), "did not sign the total that stands"),
+    "a false share revealed": ("open", edited("seed", "site2", value=flipped), "its share of site2 is not the one that was sealed"),
+    "a share too large": ("open", edited("seed", "site2", value=lambda share: "f" * len(str(share))), "larger than any share can be"),
+}
+"""What is found when the masked sums are in: it ends the attempt."""
+
+
+def lied(folder: Path, stage: str, change: Change) -> tuple[dict[str, str], Small]:
+    folder.mkdir()
+    made = small(folder, agreed(phases=TINY), patients(), following=True)
+    made.engine = Lying(made.engine, LIAR, made.places[LIAR].site.keys.signing, SECOND, stage, change)
+    return digests(made.run()), made
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_a_site_that_says_something_else_is_left_out_by_name(case: str, tmp_path: Path) -> None:
+    stage, change, reason = LEFT_OUT[case]
+    done, made = lied(tmp_path / "secure", stage, change)
+    assert named(made) == {(*SECOND, LIAR)}
+    assert reason in made.refused[0].reason and made.refused[0].where == "admit"
+    assert not shorts(made)
+    assert done == ran(tmp_path / "plain", "plain", Loss([LIAR], "answer", SECOND), phases=TINY)[0]
+
+
+@pytest.mark.parametrize("case", ENDED)
+def test_a_site_that_breaks_an_exchange_is_named_and_the_next_attempt_comes_to_the_same(
+    case: str, tmp_path: Path, tiny: Mapping[str, str]
+) -> None:
+    stage, change, reason = ENDED[case]
+    done, made = lied(tmp_path / "secure", stage, change)
+    assert [(one.phase, one.round, one.site, one.where) for one in made.refused] == [(*SECOND, LIAR, "admit")]
+    assert reason in made.refused[0].reason
+    assert shorts(made) == [SECOND]
+    assert done == tiny
+
+
+def test_a_false_share_is_told_of_by_the_site_that_it_was_sealed_for(tmp_path: Path) -> None:
+    """The victim cannot go on; the others can, and the record says whose share it was."""
+    done, made = lied(tmp_path / "secure", "shares", edited("shares", "site2", "text", value=flipped))
+    told = f"secure sum, answer: the shares of site {LIAR} are not what it sealed for this site in this attempt"
+    assert [(one.phase, one.round, one.site, one.reason) for one in made.refused] == [(*SECOND, "site2", told)]
+    assert not shorts(made)
+    assert done == ran(tmp_path / "plain", "plain", Loss(["site2"], "answer", SECOND), phases=TINY)[0]
+
+
+def test_a_key_that_is_no_key_is_told_of_by_everybody(tmp_path: Path, tiny: Mapping[str, str]) -> None:
+    """A point of small order, signed by the site that gives it: nobody seals anything for it."""
+
+    asked: list[Task] = []
+
+    class Asked(Lying):
+        def send(self, tasks: Sequence[Task]) -> None:
+            asked[:] = tasks
+            super().send(tasks)
+
+    def smallest(body: bytes) -> bytes:
+        advert = replace(read_adverts("keys", body)[LIAR], mask="00" * 32)
+        signature = keys.sign(signing, advert.signed_part(bond_of(asked[0])))
+        return canonical({"adverts": [asdict(replace(advert, signature=signature))]})
+
+    made = small(tmp_path, agreed(phases=TINY), patients(), following=True)
+    signing = made.places[LIAR].site.keys.signing
+    made.engine = Asked(made.engine, LIAR, signing, SECOND, "keys", smallest)
+    assert digests(made.run()) == tiny
+    told = [one for one in made.refused if one.site != LIAR]
+    assert {(one.phase, one.round, one.reason) for one in told} == {(*SECOND, f"secure sum, shares: the key of site {LIAR} is no key")}
+    assert {one.site for one in told} == {*SEVEN} - {LIAR}
+    assert shorts(made) == [SECOND]
+
+
+def test_the_keys_of_an_earlier_attempt_are_not_taken_again(tmp_path: Path) -> None:
+    first: list[bytes] = []
+
+    def kept(body: bytes) -> bytes:
+        first.append(body)
+        return body
+
+    made = small(tmp_path, agreed(phases=TINY), patients(), wrap=lose(Loss(SEVEN[2:5], "shares", SECOND)), following=True)
+    key = made.places[LIAR].site.keys.signing
+    made.engine = Lying(made.engine, LIAR, key, SECOND, "keys", kept)
+    made.engine = Lying(made.engine, LIAR, key, SECOND, "keys", lambda body: first[0], attempt=1)
+    made.run()
+    assert shorts(made) == [SECOND]
+    again = [one for one in made.refused if one.site == LIAR]
+    assert [one.reason for one in again if one.where == "admit"] == [
+        f"secure sum, shares: the keys of site {LIAR} are not signed by it for this attempt"
+    ]
+    assert LIAR not in next(one for one in made.book.closings if (one.phase, one.round) == SECOND).survivors
+
+
+def test_a_total_out_of_range_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile gate masks more than it may send; nobody can tell whose it is, so nothing is believed."""
+    made = small(tmp_path, agreed(phases=TINY), patients(), following=True)
+    honest, calls = packed, iter(range(10**6))
+
+    def beyond(layout: Layout, sums: Arrays, room: Path | None = None) -> Any:
+        body = honest(layout, sums, room)
+        name = next((term.name for term in layout if term.per), "")
+        if not name or next(calls) != len(SEVEN):  # the second round of training, its first site
+            return body
+        integers = {key: np.array(value) for key, value in from_bytes(body).items()}
+        integers[name].reshape(-1)[0] = np.iinfo(integers[name].dtype).max // 2
+        return to_bytes(integers)
+
+    monkeypatch.setattr(release, "packed", beyond)
+    with pytest.raises(QuorumNotMet) as found:
+        made.run()
+    assert "is beyond what 7 sites may send together" in found.value.message
+    assert [(one.phase, one.round) for one in made.book.closings] == [("moments", 0), ("train", 0)]
+    assert not made.refused
