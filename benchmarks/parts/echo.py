@@ -43,6 +43,10 @@ class Echo(Algorithm):
     rounds: int = 3
     tensor: int = TENSOR
 
+    def leaves(self) -> tuple[int, str]:
+        """Return how many answers a site gives at most: more than any case asks for."""
+        return 10_000, "what was received, and a constant"
+
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
         """Return parameters of noise, so that nothing can be saved by their being alike."""
         sizes = [min(self.tensor, self.numbers - at) for at in range(0, self.numbers, self.tensor)]

@@ -125,9 +125,9 @@ def unpack(layout: Layout, body: Data) -> Arrays:
         got = arrays[term.name]
         if got.dtype != _TYPES[term.bits] or tuple(got.shape) != term.shape:
             raise OutOfBounds(f"{term.name} has another type or shape than the layout")
-        limit = share_of(layout, term, arrays) * np.asarray(term.limit)
-        largest = np.floor((limit + 12 * term.noise) / term.step + 0.5)
-        if not bool(np.all((got <= largest) & (got >= -largest))):
+        largest = np.floor((share_of(layout, term, arrays) * np.asarray(term.limit) + 12 * term.noise) / term.step + 0.5)
+        ends = got if largest.ndim else np.asarray([got.max(initial=0), got.min(initial=0)])  # with one limit the extremes tell
+        if not bool(np.all((ends <= largest) & (ends >= -largest))):
             raise OutOfBounds(f"{term.name} is beyond its limit")
         if term.kind == "count" and not term.noise and bool(np.any(got < 0)):
             raise OutOfBounds(f"{term.name} is a count and holds a negative number")
