@@ -44,8 +44,8 @@ class Echo(Algorithm):
     tensor: int = TENSOR
 
     def leaves(self) -> tuple[int, str]:
-        """Return how many answers a site gives at most: more than any case asks for."""
-        return 10_000, "what was received, and a constant"
+        """Return how many answers a site gives at most: more than any case asks for, and what its hospitals allow."""
+        return 1_000, "what was received, and a constant"
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
         """Return parameters of noise, so that nothing can be saved by their being alike."""
