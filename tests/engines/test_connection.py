@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.engines.federated import new_centre, open_protocol
 from wardround.engines import hubkeys
 from wardround.engines.connection import Connection
 from wardround.engines.keeper import Keeper
+from wardround.study.errors import Unreachable
 
 
 def test_the_library_is_left_as_it_is() -> None:
@@ -40,3 +42,18 @@ def test_a_hub_that_dies_is_noticed_at_once_and_the_line_comes_back(tmp_path: Pa
                 assert link.connected
                 assert "streams" in link.api("$JS.API.STREAM.NAMES")
     assert not [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+
+
+def test_a_request_that_is_under_way_ends_when_the_line_breaks(tmp_path: Path) -> None:
+    folder = new_centre(tmp_path / "centre", open_protocol())
+    with closing(Keeper(folder, lambda text: None)) as keeper:
+        link = Connection(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("coordinator")), "coordinator")
+        with closing(link):
+            assert keeper._process is not None
+            keeper._process.send_signal(signal.SIGSTOP)  # it does not answer, and then it is gone
+            threading.Timer(0.5, keeper._process.send_signal, (signal.SIGKILL,)).start()
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match="broke"):
+                link.request("$JS.API.STREAM.NAMES", b"", timeout=60)
+            assert time.monotonic() - began < 20
+            assert not link._under_way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from wardround.study.files import LARGE, Kept, blocks
 
 SUBJECTS = Subjects("small")
 UNDER = SUBJECTS.parts
-UPLOAD = 2**20
+UPLOAD = 8 * 2**20
 
 
 class Counting(Connection):
@@ -34,16 +35,16 @@ class Counting(Connection):
         self.left = 10**9
         super().__init__(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("coordinator")), "coordinator")
 
-    async def direct(self, stream: str, subject: str) -> bytes:
+    async def direct(self, stream: str, subject: str, timeout: float = 2.0) -> bytes:
         if self.left <= 0:
             raise Missing
         self.left -= 1
         self.fetched.append(subject)
-        return await super().direct(stream, subject)
+        return await super().direct(stream, subject, timeout)
 
-    async def store(self, subject: str, data: bytes, once: bool = False) -> None:
+    async def store(self, subject: str, data: bytes | memoryview, once: bool = False, timeout: float = 2.0) -> None:
         self.stored.append(subject)
-        await super().store(subject, data, once)
+        await super().store(subject, data, once, timeout)
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +205,41 @@ def test_a_site_cannot_put_up_more_than_was_agreed(link: Counting) -> None:
     link.api("$JS.API.STREAM.PURGE.UP_slot001")
     parts.put_data(link, under, made_up(UPLOAD // 2, 2))
     link.api("$JS.API.STREAM.PURGE.UP_slot001")
+
+
+@pytest.mark.parametrize(("quick", "slow", "most"), [(1e9, 1e9, parts.WINDOW), (0.0, 0.0, 1)])
+def test_a_quick_line_has_several_parts_under_way_and_a_slow_one_has_one(
+    monkeypatch: pytest.MonkeyPatch, quick: float, slow: float, most: int
+) -> None:
+    monkeypatch.setattr(parts, "QUICK", quick)
+    monkeypatch.setattr(parts, "SLOW", slow)
+    under_way, seen, done = 0, 0, []
+
+    async def work(item: int) -> None:
+        nonlocal under_way, seen
+        under_way += 1
+        seen = max(seen, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        done.append(item)
+
+    asyncio.run(parts._windowed(work, range(40)))
+    assert (seen, sorted(done)) == (most, list(range(40)))
+
+
+def test_the_first_part_that_fails_ends_those_under_way() -> None:
+    ended = []
+
+    async def work(item: int) -> None:
+        try:
+            await asyncio.sleep(0.001 if item < 6 else 60)
+            if item == 5:
+                raise Unreachable("gone", "")
+        except asyncio.CancelledError:
+            ended.append(item)
+            raise
+
+    with pytest.raises(Unreachable):
+        asyncio.run(parts._windowed(work, range(40)))
+    assert ended
+    assert min(ended) > 5

@@ -23,7 +23,7 @@ from wardround import hospital
 from wardround.combining.fixedpoint import unpack
 from wardround.engines import parts
 from wardround.engines.messages import COORDINATOR, Message, task_message
-from wardround.engines.parts import Body
+from wardround.engines.parts import SIZE, Body
 from wardround.record.envelope import UPDATE, sign
 from wardround.study.errors import StoreError
 from wardround.study.task import Refusal, Task, Update
@@ -154,7 +154,7 @@ def test_a_message_over_the_limit_cuts_the_line(under_attack: Stage) -> None:
 def test_uploads_beyond_what_was_agreed_fill_only_the_hospitals_own_place(under_attack: Stage) -> None:
     line = under_attack.mallory
     with under_attack.nothing_changes(but=under_attack.own), pytest.raises(StoreError, match="no room"):
-        parts.put_data(line, under_attack.subjects.uploads(line.owner), os.urandom(65 * 2**20))
+        parts.put_data(line, under_attack.subjects.uploads(line.owner), os.urandom(67 * 2**20))
 
 
 def test_a_flood_of_replies_leaves_room_for_others(under_attack: Stage) -> None:
@@ -203,7 +203,7 @@ SPOKEN: dict[str, tuple[Callable[[Stage], bytes], str]] = {
     "half a letter": (lambda stage: (NOTHING % '{"kind":"\\ud800"}').encode(), "not well formed"),
     "no signature": (lambda stage: b'{"head":{},"signature":null}', "not signed by its sender"),
     "a record larger than agreed": (
-        lambda stage: stage.message("record", {"checkpoint": "", "vkey": ""}, body=Body(257 * 2**18, ("0" * 64,) * 257)),
+        lambda stage: stage.message("record", {"checkpoint": "", "vkey": ""}, body=Body(65 * SIZE, ("0" * 64,) * 65)),
         "larger than agreed",
     ),
     "a record that was never uploaded": (
@@ -255,7 +255,7 @@ ANSWERED: dict[str, tuple[Callable[[Stage, Task], bytes], str]] = {
     ),
     "without a turn": (lambda stage, task: answer_of_mallory(stage, task, turn={}), "another round"),
     "larger than agreed": (
-        lambda stage, task: answer_of_mallory(stage, task, body=Body(2**30, ("0" * 64,) * 2**12)),
+        lambda stage, task: answer_of_mallory(stage, task, body=Body(2**10 * SIZE, ("0" * 64,) * 2**10)),
         "larger than agreed",
     ),
     "that was never uploaded": (lambda stage, task: answer_of_mallory(stage, task, body=Body(9, ("0" * 64,))), "is not there"),

@@ -20,6 +20,7 @@ from typing import Any
 
 from wardround.combining.secure.wording import Broken
 from wardround.engines import parts
+from wardround.engines.allocator import keep_freed
 from wardround.engines.connection import Connection
 from wardround.engines.hubkeys import seed
 from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, supplies_of, task_of, update_message
@@ -97,6 +98,7 @@ class Agent:
         self._subjects = Subjects(self._member.study)
         self._instance = secrets.token_hex(8)
         self.pulse = Pulse()
+        keep_freed()
         self._said = ""
         self._link = self._connected()
         self._link.start(self._beat())

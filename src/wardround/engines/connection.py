@@ -1,8 +1,8 @@
 """Hold one connection to a hub for code that is not asynchronous.
 
 The NATS library is asynchronous; the gate and the coordinator are not. One daemon thread runs the event loop, and the methods here hand
-work to it and wait. Only the outgoing connection exists: nothing listens. Each request has a short time of its own, because the
-library does not end one that is under way when the hub dies.
+work to it and wait. Only the outgoing connection exists: nothing listens. Each request has a time of its own and ends when the line breaks:
+the library would let it wait.
 
 Source: NATS protocol and JetStream API, docs.nats.io; nats-py 2.16.
 """
@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import ParseResult, urlsplit
 
 from nats.aio.client import Client
@@ -128,6 +128,7 @@ class Connection:
         self.refused = 0
         self.denied = ""
         self._pulls: dict[str, asyncio.Queue[Msg | None]] = {}
+        self._under_way: set[asyncio.Future[Msg]] = set()
         self._inbox = inbox(owner)
         listens(url)
         self._loop = asyncio.new_event_loop()
@@ -150,6 +151,7 @@ class Connection:
                     nkeys_seed_str=seed,
                     inbox_prefix=inbox(owner),
                     error_cb=self._on_error,
+                    disconnected_cb=self._on_loss,
                     reconnected_cb=self._on_return,
                     allow_reconnect=stay,
                     connect_timeout=2,
@@ -182,6 +184,11 @@ class Connection:
         if "permissions violation" in reason:
             self.denied = reason
 
+    async def _on_loss(self) -> None:
+        """End the requests that are under way: their replies would not come any more."""
+        for request in self._under_way:
+            request.cancel()
+
     async def _on_return(self) -> None:
         """Have what waits for a message ask again: the hub has forgotten that it was asked."""
         self.refused = 0
@@ -211,7 +218,7 @@ class Connection:
             future.cancel()
             raise
 
-    async def ask(self, subject: str, data: bytes, timeout: float = REQUEST) -> Msg:
+    async def ask(self, subject: str, data: bytes | memoryview, timeout: float = REQUEST) -> Msg:
         """Send a request and return the first reply.
 
         Raises:
@@ -219,8 +226,19 @@ class Connection:
             NotAdmitted: the hub forbids this subject to this key.
         """
         before = self.denied
+        request = asyncio.ensure_future(
+            self._nats.request(subject, cast(bytes, data), timeout=timeout)
+        )  # it is joined to bytes, so both do
+        self._under_way.add(request)
         try:
-            return await self._nats.request(subject, data, timeout=timeout)
+            await asyncio.wait((request,))
+        finally:  # where the caller was ended, so is the request
+            self._under_way.discard(request)
+            request.cancel()
+        if request.cancelled():
+            raise Unreachable(f"The line to {self.url} broke.", _WAIT)
+        try:
+            return request.result()
         except (NatsError, TimeoutError, OSError) as error:
             if self.denied != before and subject.lower() in self.denied:
                 raise NotAdmitted("The hub forbids this to this key.", "Ask the coordinating centre.") from None
@@ -250,7 +268,7 @@ class Connection:
 
         return self.run(gathered())
 
-    async def store(self, subject: str, data: bytes, once: bool = False) -> None:
+    async def store(self, subject: str, data: bytes | memoryview, once: bool = False, timeout: float = REQUEST) -> None:
         """Put a message into the stream of its subject; it is on the hub's disk when this returns.
 
         No message names itself for the hub to drop repeats: such names count in a whole stream, so that one site could have another's
@@ -260,12 +278,13 @@ class Connection:
             subject: of a stream.
             data: to be kept.
             once: the subject holds one message for good; if it is there already, all is well.
+            timeout: seconds.
 
         Raises:
             Unreachable: no answer in time, so whether it was taken is not known; do it again.
             StoreError: the hub has no room for it.
         """
-        error = json.loads((await self.ask(subject, data)).data).get("error")
+        error = json.loads((await self.ask(subject, data, timeout)).data).get("error")
         if error is None or (once and error.get("err_code") == _NOT_STORED and "per subject" in error.get("description", "")):
             return
         if error.get("err_code") in (_NOT_STORED, *_NO_ROOM):
@@ -275,14 +294,14 @@ class Connection:
             )
         raise Unreachable("The hub is not ready.", _WAIT)
 
-    async def direct(self, stream: str, subject: str) -> bytes:
+    async def direct(self, stream: str, subject: str, timeout: float = REQUEST) -> bytes:
         """Return the message that a stream holds under a subject.
 
         Raises:
             Missing: there is none.
             Unreachable: no answer in time.
         """
-        found = await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
+        found = await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout)
         status = (found.headers or {}).get("Status")
         if status == "404":
             raise Missing

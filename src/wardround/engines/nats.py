@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from nats.aio.msg import Msg
 
 from wardround.engines import parts
+from wardround.engines.allocator import keep_freed
 from wardround.engines.connection import Connection
 from wardround.engines.hub import reply_queue
 from wardround.engines.messages import COORDINATOR, Message, refusal_of, task_message, update_of
@@ -37,6 +39,9 @@ from wardround.study.task import Refusal, Task, Update
 
 QUEUE = "coordinator"
 TICK = 0.2
+AHEAD = 2
+"""Answers that lie here at a time: one is admitted while the next is fetched."""
+
 KINDS = ("update", "refusal", "approval", "record", "decline", "leave", "taken")
 
 
@@ -54,6 +59,19 @@ class Post:
 
     message: Message
     place: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Hold what an answer came to whose body was fetched."""
+
+    task: Task
+    reply: Update | Refusal | WardroundError
+
+    def drop(self) -> None:
+        """Remove what was fetched."""
+        if isinstance(self.reply, Update) and isinstance(self.reply.body, Kept):
+            shutil.rmtree(self.reply.body.path.parent, ignore_errors=True)
 
 
 Members = Callable[[], Mapping[str, Member]]
@@ -94,15 +112,20 @@ class Nats(Engine):
         self._link, self._subjects, self._protocol, self._key = link, subjects, protocol, key
         self._members, self._asked, self._presence, self._lost_after = members, asked, presence, lost_after
         self._other, self._warn = other, warn
-        self._inbox: queue.Queue[Post] = queue.Queue()
+        self._inbox: queue.Queue[Post | Ready] = queue.Queue()
+        self._wanted: queue.Queue[tuple[Task, Message]] = queue.Queue()
+        self._ahead = threading.Semaphore(AHEAD)
         self._open: dict[str, Task] = {}
+        self._coming: set[str] = set()
         self._stored: dict[str, Body] = {}
         self._last: frozenset[tuple[str, int, int, bool]] = frozenset()
         self._early: list[Post] = []
         self._read_up_to = 0
         self._room = room
+        keep_freed()
         reply_queue(link, QUEUE)
         link.start(self._read())
+        threading.Thread(target=self._fetch_all, name="fetching", daemon=True).start()
 
     def sites(self) -> tuple[str, ...]:
         """Return the names of the sites that take part, sorted."""
@@ -115,7 +138,7 @@ class Nats(Engine):
             self._forget()
         self._last = turns
         members = self._members()
-        self._open = {task.digest: task for task in tasks if task.stage != "close"}
+        self._open, self._coming = {task.digest: task for task in tasks if task.stage != "close"}, set()
         for task in tasks:
             if task.site not in members:
                 continue
@@ -128,15 +151,10 @@ class Nats(Engine):
         early, self._early = self._early, []
         for post in early:
             self._inbox.put(post)
-        while self._open and time.monotonic() < until:
+        while self._coming or (self._open and time.monotonic() < until):
             yield from self._lost()
             with suppress(queue.Empty):
-                post = self._inbox.get(timeout=max(0.0, min(TICK, until - time.monotonic())))
-                reply = self._take(post)
-                if reply is not None:
-                    yield reply
-                if isinstance(reply, Update) and isinstance(reply.body, Kept):
-                    shutil.rmtree(reply.body.path.parent, ignore_errors=True)
+                yield from self._take(self._inbox.get(timeout=max(0.0, min(TICK, until - time.monotonic())) or TICK))
         self._open = {}
 
     def listen(self, seconds: float) -> None:
@@ -144,7 +162,8 @@ class Nats(Engine):
         until = time.monotonic() + seconds
         with suppress(queue.Empty):
             while True:
-                self._take(self._inbox.get(timeout=max(0.001, until - time.monotonic())))
+                for _ in self._take(self._inbox.get(timeout=max(0.001, until - time.monotonic()))):
+                    pass  # nothing is asked, so nothing is an answer
 
     def end(self, files: Mapping[str, Path], text: str) -> None:
         """Give every site what the study came to."""
@@ -236,8 +255,11 @@ class Nats(Engine):
                 remedy = "See that the site runs and reaches the hub (wardround doctor); it comes back by itself."
                 yield Refusal(digest, task.site, "deadline", reason, remedy, again=True)
 
-    def _take(self, post: Post) -> Update | Refusal | None:
-        """Return an answer that is waited for; hand on everything else."""
+    def _take(self, post: Post | Ready) -> Iterator[Update | Refusal]:
+        """Yield an answer that is waited for; have its body fetched first, and hand on everything else."""
+        if isinstance(post, Ready):
+            yield from self._fetched(post)
+            return
         message, self._read_up_to = post.message, max(self._read_up_to, post.place)
         task = self._open.get(str(message.content.get("task"))) if message.kind in ("update", "refusal") else None
         if task is None or task.site != message.sender:
@@ -245,25 +267,57 @@ class Nats(Engine):
                 self._early.append(post)  # after a restart: it may answer what is about to be asked again
             else:
                 self._other(message)
-            return None
+            return
+        del self._open[task.digest]
+        if message.kind == "update" and message.body is not None:
+            self._coming.add(task.digest)
+            self._wanted.put((task, message))
+        else:
+            yield self._answer(task, message)
+
+    def _answer(self, task: Task, message: Message) -> Update | Refusal:
+        """Return what a message answers to its task, with its body."""
         try:
             if message.protocol != self._protocol or dict(message.turn) != {**task.turn, "stage": task.stage}:
                 raise VerificationError("Its message is of another round than it says.", "Look at this site's software.")
             if message.kind == "refusal":
-                reply: Update | Refusal = refusal_of(message)
-            else:
-                said = str(message.content.get("said", "")).encode()
-                body = said if message.body is None else self._fetched(message.sender, message.body, most_bytes(task.body.layout))
-                reply = update_of(message, body)
+                return refusal_of(message)
+            body: Data = str(message.content.get("said", "")).encode()
+            if message.body is not None:
+                found: list[Data] = []
+                most, named = most_bytes(task.body.layout), message.body
+                self.patiently(lambda: found.append(self.fetch(message.sender, named, most)))
+                body = found[0]
+            return update_of(message, body)
         except VerificationError as error:
-            reply = Refusal(task.digest, task.site, "admit", error.message.rstrip("."), error.remedy)
-        del self._open[task.digest]
-        return reply
+            return Refusal(task.digest, task.site, "admit", error.message.rstrip("."), error.remedy)
 
-    def _fetched(self, site: str, body: Body, most: int) -> Data:
-        found: list[Data] = []
-        self.patiently(lambda: found.append(self.fetch(site, body, most)))
-        return found[0]
+    def _fetch_all(self) -> None:
+        """Fetch one body after the other, while those that came before are admitted."""
+        while True:
+            task, message = self._wanted.get()
+            self._ahead.acquire()
+            try:
+                reply: Update | Refusal | WardroundError = self._answer(task, message)
+            except WardroundError as error:  # for the thread that waits for it
+                reply = error
+            self._inbox.put(Ready(task, reply))
+
+    def _fetched(self, ready: Ready) -> Iterator[Update | Refusal]:
+        """Yield an answer whose body is here, and let go of it afterwards.
+
+        Raises:
+            StoreError: this machine's disk refused.
+        """
+        try:
+            if ready.task.digest in self._coming:
+                self._coming.remove(ready.task.digest)
+                if isinstance(ready.reply, WardroundError):
+                    raise ready.reply
+                yield ready.reply
+        finally:
+            ready.drop()
+            self._ahead.release()
 
     async def _read(self) -> None:
         """Read replies one after the other, check who sent them, and put them into the inbox."""

@@ -91,7 +91,9 @@ class States:
         """Return an ask whose arrays, if they are large, lie in a file."""
         if size_of(ask.arrays) < LARGE:
             return ask
-        return Ask.from_wire(keep(ask.arrays, self.folder / "ask", ask.head, durable=False))
+        filed = Ask.from_wire(keep(ask.arrays, self.folder / "ask", ask.head, durable=False))
+        vars(filed)["digest"] = ask.digest  # of the very bytes that were written: they are not read again for it
+        return filed
 
     def _states(self, number: int) -> list[Path]:
         return sorted(self.folder.glob(f"{number}-*.state"))

@@ -27,7 +27,8 @@ MODULI = {32: 2**61 - 1, 64: 2**127 - 1}
 
 _LIMBS = {32: 2, 64: 4}
 LENGTH = sum(_LIMBS.values())
-_CHUNK = 2**13
+CHUNK = 2**13
+"""Numbers that are weighed at a time."""
 
 
 def seal(key: bytes, site: str, layout: Layout, integers: Arrays) -> np.ndarray:
@@ -53,25 +54,28 @@ def fits(key: bytes, sites: Iterable[str], layout: Layout, integers: Arrays, tot
 def weighted(key: bytes, tensor: int, values: np.ndarray, bits: int) -> int:
     """Return the weighted sum of one tensor's integers, exactly, modulo the prime for its bits.
 
+    The key's stream gives each number a weight of twice its own bits: for each chunk the lowest 16 bits of all weights, then the next.
+
     Args:
         key: of the weights.
         tensor: its place in the layout.
         values: int32 or int64.
         bits: 32 or 64.
     """
-    flat, words = np.ascontiguousarray(values, f"<i{bits // 8}").reshape(-1), bits // 8
-    expand, buffer, zeros = cipher(key, tensor), bytearray(2 * words * _CHUNK + 15), memoryview(bytes(2 * words * _CHUNK))
-    weights, limbs = np.empty((_CHUNK, words)), np.empty((_CHUNK, bits // 16))
-    sums = np.zeros((words, bits // 16), np.int64)
-    for start in range(0, flat.size, _CHUNK):
-        part = flat[start : start + _CHUNK]
+    flat, words, halves = np.ascontiguousarray(values, f"<i{bits // 8}").reshape(-1), bits // 8, bits // 16
+    expand, buffer, zeros = cipher(key, tensor), bytearray(2 * words * CHUNK + 15), memoryview(bytes(2 * words * CHUNK))
+    weights, limbs = np.empty((words, CHUNK)), np.empty((halves, CHUNK))
+    sums = np.zeros((halves, words), np.int64)
+    for start in range(0, flat.size, CHUNK):
+        part = flat[start : start + CHUNK]
         size = part.size
         expand.update_into(zeros[: 2 * words * size], buffer)
-        weights[:size] = np.frombuffer(buffer, "<u2", words * size).reshape(-1, words)
-        limbs[:size] = part.view("<u2").reshape(-1, bits // 16)
-        limbs[:size, -1] = part >> bits - 16  # the highest one has the sign
-        sums += (weights[:size].T @ limbs[:size]).astype(np.int64)  # at most 2^13 products below 2^32: exact in the 53 bits of a float
-    return sum(int(sums[row, column]) << 16 * (row + column) for row in range(words) for column in range(bits // 16)) % MODULI[bits]
+        weights[:, :size] = np.frombuffer(buffer, "<u2", words * size).reshape(words, size)
+        for half in range(halves - 1):
+            limbs[half, :size] = part >> 16 * half & 0xFFFF
+        limbs[-1, :size] = part >> bits - 16  # the highest one has the sign
+        sums += (limbs[:, :size] @ weights[:, :size].T).astype(np.int64)  # at most 2^14 products below 2^32: exact in a float's 53 bits
+    return sum(int(sums[row, column]) << 16 * (row + column) for row in range(halves) for column in range(words)) % MODULI[bits]
 
 
 def _hashes(key: bytes, layout: Layout, integers: Arrays) -> dict[int, int]:
