@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from wardround import centre, hospital
 from wardround.coordinator import events
 from wardround.serving import Serving
 from wardround.site.folder import SiteFolder
-from wardround.study.errors import NotAdmitted
+from wardround.study.errors import NotAdmitted, StoreError, Unreachable, WardroundError
 
 
 @pytest.fixture
@@ -87,3 +88,22 @@ def test_a_hub_that_cannot_be_told_of_a_new_site_is_named_once_and_told_later(ma
     blocked.rmdir()
     joining.join(20)
     assert SiteFolder(invited.path).membership.site == "north", "its own key was let in"
+
+
+@pytest.mark.parametrize("error", [Unreachable("Nothing answers.", ""), StoreError("The hub could not make the stream.", "")])
+def test_a_hub_that_refuses_for_a_moment_is_asked_again(
+    made: Federation, invited: SiteFolder, monkeypatch: pytest.MonkeyPatch, error: WardroundError
+) -> None:
+    whole, failed = made.serving._link.api, list[str]()
+
+    def api(subject: str, want: dict[str, Any] | None = None, timeout: float = 2.0) -> dict[str, Any]:
+        if subject.startswith("$JS.API.STREAM.UPDATE.") and len(failed) < 2:
+            failed.append(subject)
+            raise error
+        return whole(subject, want, timeout)
+
+    monkeypatch.setattr(made.serving._link, "api", api)
+    hospital.join(invited.path, invited.path / "invite")
+    assert len(failed) == 2
+    assert not notes(made, "A site cannot be let in yet")
+    assert set(made.serving._members()) == {"north"}

@@ -22,10 +22,13 @@ from wardround.engines.keeper import reason
 from wardround.engines.messages import COORDINATOR, Message
 from wardround.engines.parts import Body
 from wardround.engines.presence import Presence
-from wardround.study.errors import NotAdmitted, StoreError, VerificationError
+from wardround.study.errors import NotAdmitted, StoreError, Unreachable, VerificationError
 
 GRACE = 0.05
 """Seconds between a welcome and the hub's new configuration, so that the welcome gets through."""
+
+PATIENCE, PAUSE = 5, 0.3
+"""How often a slot's streams are tried to be made, and seconds between; the site waits for three seconds."""
 
 TRIES = 20
 """How often the hub is told of a new site, half a second apart."""
@@ -68,7 +71,7 @@ class Reception:
         try:
             message, identity = _self_signed(data)
             new = await asyncio.to_thread(self._admit, slot, message, identity)
-            await asyncio.to_thread(self.prepare, slot)
+            await self._prepared(slot)
         except (VerificationError, NotAdmitted) as error:
             self.tell(f"A request to join from {slot} was turned away: {error.message}")
             return self._reply("welcome", "", {"error": error.message, "remedy": error.remedy})
@@ -94,6 +97,16 @@ class Reception:
             raise VerificationError("This request to join is for another study or place.", "Use the invite as it is.")
         with closing(Enrolment(self.enrolment.path)) as enrolment, enrolment.change():
             return enrolment.admit(number, message.sender, slot, identity, key, time.time())
+
+    async def _prepared(self, slot: str) -> None:
+        """Make a slot's streams; while the hub reads its configuration again, for the site before, it refuses or is silent for a moment."""
+        for left in reversed(range(PATIENCE)):
+            try:
+                return await asyncio.to_thread(self.prepare, slot)
+            except (StoreError, Unreachable):
+                if not left:
+                    raise
+                await asyncio.sleep(PAUSE)
 
     async def beat(self, subject: str, data: bytes) -> bytes:
         """Take in a site's beat and tell it how it stands."""
