@@ -4,6 +4,7 @@ set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 work=${1:?"Name an empty folder to work in."}
 port=${2:-4222}
+command -v wardround >/dev/null || PATH=$here/../../.venv/bin:$PATH   # where ./demo has put it
 mkdir -p "$work"
 cd "$work"
 
@@ -17,7 +18,10 @@ done
 wardround coordinator serve centre &
 serving=$!
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-until wardround coordinator status centre --json | grep -q '"serving": true'; do sleep 0.2; done
+until wardround coordinator status centre --json | grep -q '"serving": true'; do
+    kill -0 "$serving" 2>/dev/null   # it has said why it could not begin
+    sleep 0.2
+done
 
 # Each hospital, on its own machine in real life: three commands.
 for hospital in north south east; do

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def publish(
     sites: Mapping[str, Log | bundle.LogFiles],
     released: Done | None,
     result: Mapping[str, Any],
+    kept: Iterable[str] = (),
 ) -> None:
     """Write a study's results into its folder, and name them in the study log.
 
@@ -39,11 +40,15 @@ def publish(
         sites: each site's egress log, or the files of it that the site handed over.
         released: the phase whose model is released, or None.
         result: contents of `result.json`.
+        kept: sites whose own rules keep their logs.
 
     Raises:
         StoreError: the disk refused; run again, nothing is lost.
     """
     text = (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    named = {entry["site"] for entry in log.entries() if entry["t"] == "kept"}  # before this was killed
+    for site in sorted(set(kept) - named):
+        log.append("kept", site=site)
     with sentences():
         if released is not None and released.model is not None:
             _write(folder / "model.safetensors", to_bytes(released.model))

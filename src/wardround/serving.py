@@ -366,7 +366,8 @@ class Serving:
         brought = {site: data_entry(handed[site].entries if site in handed else b"") for site in self.roster}
         seconds = {"rounds": sum(row["seconds"] for row in self.store.history())}
         result = federated_outcome(self._protocol, brought, earlier, self.store.history(), refusals, seconds, self._told)
-        publish(self._folder.path, self._protocol, self.store, self._log, handed, released_phase(self._protocol, earlier), result)
+        kept, released = self._records.keys() - handed.keys(), released_phase(self._protocol, earlier)
+        publish(self._folder.path, self._protocol, self.store, self._log, handed, released, result, kept)
         return result
 
     def _wait_for_quorum(self, error: QuorumNotMet, pause: float) -> float:

@@ -145,6 +145,7 @@ def test_a_long_phase_never_falls_silent(capsys: pytest.CaptureFixture[str], mon
     after(0, watch, events.RoundOpened("train", 0, 60, 0, 2))
     assert after(4.9, watch, events.Answered("train", 0, "north")) == []
     assert after(0.2, watch, events.Answered("train", 0, "south")) == ["  train, round 1 of 60: 2 of 2 sites in"]
+    assert after(5.1, watch, events.Answered("train", 0, "south")) == ["  train, round 1 of 60: 2 of 2 sites in"]  # its next exchange
     assert after(4.9, watch, closed[0]) == []
     assert after(0.2, watch, closed[1]) == ["  train, round 2 of 60: auroc 0.700"]
     assert [line for event in closed[2:12] for line in after(0.11, watch, event)] == ["  train, round 12 of 60: auroc 0.700"]

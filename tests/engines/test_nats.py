@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.federated import Federation, federation, open_protocol
+from tests.engines.federated import POLICY, Federation, federation, open_protocol
 from tests.support import small
 from wardround import serving
 from wardround.coordinator import events
@@ -49,6 +49,19 @@ def test_a_study_ends_at_every_site_and_its_record_is_whole(tmp_path: Path) -> N
         for gate in made.gates.values():
             assert not gate.failed
             assert arrays_digest(from_bytes((gate.folder.path / "model.safetensors").read_bytes())) == result["model_digest"]
+
+
+def test_a_hospital_whose_rules_keep_its_log_leaves_evidence_missing_and_nothing_wrong(tmp_path: Path) -> None:
+    with federation(tmp_path, run=False) as made:
+        policy = made.gates["site2"].folder.path / "policy.toml"
+        policy.write_text(POLICY.replace(', "record"', ""))
+        for gate in made.gates.values():
+            gate.start()
+        made.serving.run()
+        assert [entry["site"] for entry in entries(made, "kept")] == ["site2"]
+        assert not (made.centre.path / "record" / "sites" / "site2").exists()
+        found = {line.name: line.verdict for line in verify(made.centre.path).lines if line.verdict is not Verdict.PASS}
+        assert found == {"keys": Verdict.INCOMPLETE, "witnesses": Verdict.INCOMPLETE}
 
 
 def test_a_site_that_is_away_is_named_and_holds_no_round_for_ever(tmp_path: Path) -> None:

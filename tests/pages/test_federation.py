@@ -136,8 +136,58 @@ def test_blinded_figures_are_shown_without_names() -> None:
     page = shown(result)
     text = text_of(page)
     assert "From site to site" in text and "0.91 0.85 to 0.97 4" in text and "+0.01" in text and "+0.05 4" in text
-    assert page.count(STAY) == 3
+    assert STAY not in page, "the coordinator received them"
+    assert page.count("o hospital's figures are told here under its name") == 3 and "The coordinator did receive them" in page
     assert "From site to site" not in text_of(shown(totals_only()))
+
+
+def test_figures_over_sites_begin_with_the_primary_metric() -> None:
+    cell = {"median": 0.1, "low": 0.0, "high": 0.2, "sites": 3}
+    told = {name: cell for name in ("accuracy", "auroc", "brier")}
+    result = {**totals_only(), "site_results": "blinded", "primary": "brier", "lower_is_better": ["brier"]}
+    result["blinded"] = {"metrics": {"federated": told, "local": told}, "paired": {"local": told}}
+    text = text_of(shown(result))
+    table = text[text.index("From site to site") : text.index("How did it learn?")]
+    places = [table.index(f"{name} Federated 0.10") for name in ("Brier score ↓", "AUROC", "Accuracy")]
+    assert places == sorted(places) and "with few sites one can guess whose a value is" in table
+
+
+def test_without_models_of_their_own_no_hospital_is_promised_a_verdict() -> None:
+    result, copy = totals_only(), copy_of("Aachen")
+    for one in (result, copy):
+        one["paired"], one["verdicts"], one["verdict_notes"] = {}, {}, {}
+        del one["metrics"]["local"]
+    page, own = shown(result), shown(copy)
+    why = "the study trained no model at each hospital alone"
+    assert page.count(why) == own.count(why) == 1
+    assert "with them the verdict" not in page and "nothing to draw" not in own and "No verdict was given" not in own
+    table = own[own.index("The federated model at this hospital") : own.index("How did it learn?")]
+    assert "Verdict" not in table and "Local" not in table and "Aachen" in table and rows_of_dashes(own) == []
+
+
+def test_a_copy_says_where_its_counts_and_its_log_are() -> None:
+    text = text_of(shown(copy_of("Aachen"), PROTOCOL))
+    assert "the counts of Aachen stand here because this is its copy" in text
+    assert "stands in its own log: run wardround site log in its folder" in text and "No record lies" not in text
+    rows = text[text.index("Whose data was it?") : text.index("What left each site?")]
+    assert "Charleroi 100-199 not told" in rows, "how many it tested exists, and is not told"
+    assert "stands in its own log" not in text_of(shown(totals_only()))
+
+
+def test_own_figures_that_left_after_the_last_phase_are_counted_by_phase_too(tmp_path: Path) -> None:
+    write_folder(tmp_path, totals_only())
+    for site in ("Aachen", "Charleroi"):
+        log = tmp_path / "record" / "sites" / site / "entries.jsonl"
+        log.write_text(log.read_text() + json.dumps({"v": 1, "t": "results", "kind": "results", "bytes": 1500}) + "\n")
+    text = text_of(typed(write_report(tmp_path).read_text())).replace("\N{NO-BREAK SPACE}", " ")
+    assert "after the last 0 2 2 results 3.0 kB" in text
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_training_phase_that_began_with_round_0_is_said_to_have_one_round_more(first: int) -> None:
+    rows = [{"phase": "train", "round": first + step, "auroc": 0.8 + step / 100, "bytes_up": 9} for step in range(4)]
+    text = text_of(shown({**five_sites(), "history": rows}))
+    assert ("A training phase has one round more than it trains" in text) is (first == 0)
 
 
 def test_an_open_study_among_hospitals_is_shown_site_by_site() -> None:

@@ -22,7 +22,7 @@ def with_verdicts(*verdicts: str, **more: Any) -> dict[str, Any]:
 def test_names_who_gains_who_loses_and_who_cannot_say() -> None:
     assert plain(five_sites()) == (
         "Two of five sites gain from the federated model (Aachen and Charleroi), one does no worse (Basel), one loses (Dresden) and one "
-        "cannot say (Eindhoven); over all test patients its AUROC is 0.022 higher than that of the sites' own models "
+        "cannot say (Eindhoven); over all test patients the federated model's AUROC is 0.022 higher than that of the sites' own models "
         "(95 % interval 0.011 to 0.034)."
     )
 
@@ -66,7 +66,7 @@ def test_a_loss_is_said_as_one() -> None:
     result = with_verdicts(
         "loses", "loses", primary="accuracy", paired={"local": {"all": {"accuracy": {"value": -0.05, "low": -0.08, "high": -0.02}}}}
     )
-    assert "its accuracy is 0.050 lower than that of the sites" in plain(result)
+    assert "the federated model's accuracy is 0.050 lower than that of the sites" in plain(result)
     assert plain(result).endswith("(95 % interval 0.020 to 0.080).")
 
 
@@ -78,13 +78,13 @@ def test_a_metric_of_which_less_is_better_says_so() -> None:
         lower_is_better=["brier"],
         paired={"local": {"all": {"brier": {"value": -0.05, "low": -0.08, "high": -0.02}}}},
     )
-    assert "its Brier score is 0.050 lower (which is better) than that of" in plain(result)
+    assert "the federated model's Brier score is 0.050 lower (which is better) than that of" in plain(result)
 
 
 def test_without_local_models_the_level_stands_alone() -> None:
     result = one_site()
     result["paired"] = {}
-    assert plain(result).endswith("over all test patients its AUROC is 0.930 (95 % interval 0.918 to 0.943).")
+    assert plain(result).endswith("over all test patients the federated model's AUROC is 0.930 (95 % interval 0.918 to 0.943).")
 
 
 def test_without_verdicts_or_metrics_it_says_so() -> None:
@@ -116,7 +116,7 @@ def test_rows_without_patients_are_not_called_patients() -> None:
 
 
 def test_rows_are_not_called_patients() -> None:
-    assert "over all rows of the 90 test patients its AUROC is 0.022 higher" in plain(several_rows())
+    assert "over all rows of the 90 test patients the federated model's AUROC is 0.022 higher" in plain(several_rows())
 
 
 def test_the_difference_is_that_of_the_two_figures_on_the_page() -> None:
@@ -127,7 +127,7 @@ def test_the_difference_is_that_of_the_two_figures_on_the_page() -> None:
         metrics={"federated": {"all": {"auroc": {"value": 0.9154}}}, "local": {"all": {"auroc": {"value": 0.9056}}}},
         paired={"local": {"all": {"auroc": {"value": 0.9154 - 0.9056, "low": 0.002, "high": 0.017}}}},
     )
-    assert "its AUROC is 0.009 higher" in plain(result)
+    assert "the federated model's AUROC is 0.009 higher" in plain(result)
 
 
 def test_equal_to_the_last_decimal_is_said_so() -> None:

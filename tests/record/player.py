@@ -52,6 +52,8 @@ class Player:
     release: bool = True
     refuses: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """(site, phase, round) -> where its part ends."""
+    kept: tuple[str, ...] = ()
+    """Sites whose own rules keep their logs."""
 
     def __post_init__(self) -> None:
         ticks = itertools.count(1_795_000_000)
@@ -79,6 +81,8 @@ class Player:
             for number in range(rounds):
                 self.round(phase, number, last=number == rounds - 1)
             self.add("study", "phase_done", phase=phase, result=self.state, rounds=rounds, stopped="rounds")
+        for site in self.kept:
+            self.add("study", "kept", site=site)
         directory.mkdir(parents=True, exist_ok=True)
         if self.release:
             results = {"model.safetensors": MODEL, "result.json": RESULT, "report.html": REPORT}
@@ -89,7 +93,13 @@ class Player:
         return self.export(directory)
 
     def export(self, directory: Path) -> Path:
-        export(directory, self.logs["study"], {site: self.logs[site] for site in self.sites}, PROTOCOL, {digest(LAYOUT): LAYOUT})
+        export(
+            directory,
+            self.logs["study"],
+            {site: self.logs[site] for site in self.sites if site not in self.kept},
+            PROTOCOL,
+            {digest(LAYOUT): LAYOUT},
+        )
         return directory
 
     def agree(self) -> None:

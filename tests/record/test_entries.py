@@ -24,6 +24,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     player.add("study", "resumed", phase="train", round=9)
     player.add("study", "stopped", reason="asked to")
     where = {"phase": "train", "round": 9, "attempt": 0}
+    player.add("study", "kept", site="basel")
     player.add("study", "late", site="basel", **where, commit=f"sha256:{'0' * 64}", bytes=8, entry="0" * 64, index=7)
     protocol = f"sha256:{'0' * 64}"
     player.add("basel", "declined", site="basel", protocol=protocol, reason="not now")

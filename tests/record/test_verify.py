@@ -204,6 +204,27 @@ def test_without_its_release_a_record_does_not_vouch_for_the_model(directory: Pa
     assert "does not vouch" in report.text() and report.exit_code == 2
 
 
+def test_a_log_that_its_site_keeps_is_missing_evidence_and_no_contradiction(tmp_path: Path) -> None:
+    refuses = {("basel", "train", 1): "accept", ("aarau", "moments", 0): "accept"}
+    directory = Player(sites=("aarau", "basel", "chur"), refuses=refuses, kept=("basel",)).play(tmp_path)
+    report = verify(directory)
+    assert {line.name: line.verdict for line in report.lines if line.verdict is not Verdict.PASS} == {
+        "keys": Verdict.INCOMPLETE,
+        "witnesses": Verdict.INCOMPLETE,
+    }, report.text()
+    assert report.exit_code == 2
+    assert "basel keeps its log, as its own rules say" in report.text()
+    assert set(report.totals.sites) == {"aarau", "chur"}
+    rewrite(directory, "sites/aarau", lines_of(directory, "sites/aarau")[:-2], Player().signer("aarau"))
+    assert verify(directory).exit_code == 1  # the others' logs are held against the coordinator's as before
+
+
+def test_a_log_that_is_gone_without_its_site_having_said_so_is_found(tmp_path: Path) -> None:
+    directory = Player(sites=("aarau", "basel", "chur")).play(tmp_path)
+    shutil.rmtree(directory / "record/sites/basel")
+    assert "keys" in failing(verify(directory))
+
+
 @pytest.mark.parametrize("place", LOGS)
 def test_a_log_forged_under_another_key_is_found(directory: Path, place: str) -> None:
     forger = note.Signer(f"study.example/played/{place.removeprefix('sites/')}", key("forger"))

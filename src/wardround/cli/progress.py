@@ -61,7 +61,8 @@ class Lines:
         self._told: set[tuple[str, str, str]] = set()
         self._first: str | None = None
         self._most: int | None = None
-        self._in = self._asked = self._silent = 0
+        self._asked = self._silent = 0
+        self._in: set[str] = set()
         self._said = monotonic()
 
     def __call__(self, event: events.Event) -> None:
@@ -73,8 +74,8 @@ class Lines:
             case events.RoundOpened():
                 self._opened(event)
             case events.Answered():
-                self._in += 1
-                self._pulse(event, f"{self._in} of {self._asked} sites in", QUIET)
+                self._in.add(event.site)  # in a secure sum a site speaks several times
+                self._pulse(event, f"{len(self._in)} of {self._asked} sites in", QUIET)
             case events.Refused():
                 self._refused[event.site] += 1
                 if (event.phase, event.site, event.reason) not in self._told:
@@ -100,7 +101,7 @@ class Lines:
         self._said, self._silent = monotonic(), 0
 
     def _opened(self, event: events.RoundOpened) -> None:
-        self._most, self._in, self._asked = event.rounds, 0, event.sites
+        self._most, self._in, self._asked = event.rounds, set(), event.sites
         if self._first is not None and (event.phase, event.round, event.attempt) != (self._first, 0, 0):
             self.say(f"going on at {event.phase}, {self._name(event.round)}")
         self._first = None
@@ -187,7 +188,7 @@ class Live(Lines):
 
     def _refresh(self) -> None:
         if self._task is not None:
-            facts = (f"{self._in}/{self._asked} sites in", self._metric, self._left())
+            facts = (f"{len(self._in)}/{self._asked} sites in", self._metric, self._left())
             self._bar.update(self._task, facts="  ".join(fact for fact in facts if fact))
 
     def _left(self) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 from wardround.pages import words
 from wardround.pages.counted import tested
-from wardround.pages.figures import Figure, Result, better, difference, judged, level, only_totals, primary
+from wardround.pages.figures import Figure, Result, better, difference, judged, level, primary
+from wardround.pages.guards import withheld
 
 MOST_NAMES = 4
 MOST_SPELLED = 12
 OF = "\N{RIGHT SINGLE QUOTATION MARK}s"
-STAY = f"each hospital{OF} own figures stay at that hospital"
 
 
 def headline(result: Result) -> str:
@@ -29,8 +29,8 @@ def headline(result: Result) -> str:
         >>> headline({"sites": {"Aachen": {}}, "verdicts": {"Aachen": "cannot_say"}, "synthetic": True})
         'On synthetic data there is not enough evidence to say whether the one site, Aachen, gains from the federated model.'
     """
-    over_all = _how_much(result)
-    parts = (over_all or "no model was judged over all sites", STAY) if only_totals(result) else (_who(result), over_all)
+    over_all, stay = _how_much(result), withheld(result)
+    parts = (over_all or "no model was judged over all sites", stay) if stay else (_who(result), over_all)
     clauses = "; ".join(part for part in parts if part)
     lead = "On synthetic data " if result.get("synthetic") else ""
     return f"{lead}{clauses}." if lead else f"{clauses[:1].upper()}{clauses[1:]}."
@@ -91,9 +91,9 @@ def _named(sites: list[str], most: int = MOST_NAMES) -> str:
 
 def _how_much(result: Result) -> str:
     metric = primary(result)
-    name = f"{'its' if result.get('verdicts') else 'the federated model' + OF} {words.in_sentence(metric)}"
+    name = f"the federated model{OF} {words.in_sentence(metric)}"
     over = f"over all {tested(result)}"
-    whose = f"{name} {over}" if only_totals(result) else f"{over} {name}"
+    whose = f"{name} {over}" if withheld(result) else f"{over} {name}"
     gap = difference(result, "local", metric)
     if gap.value is not None:
         return f"{whose} {_against(gap, better(result, metric))}"

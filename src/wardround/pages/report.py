@@ -15,9 +15,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from wardround.pages import charts, counted, curve, sections, suppress, words
-from wardround.pages.figures import Result, better, only_totals, primary
-from wardround.pages.headline import STAY, headline
+from wardround.pages import charts, counted, curve, guards, sections, suppress, words
+from wardround.pages.figures import Result, better, primary
+from wardround.pages.headline import headline
 from wardround.pages.left import left
 from wardround.pages.traffic import RecordView, read_record
 from wardround.study.canonical import digest
@@ -96,7 +96,9 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         unit=counted.unit(result),
         tested=counted.tested(result),
         several_rows=counted.several_rows(result),
-        stay=STAY if only_totals(result) else "",
+        stay=guards.withheld(result),
+        without_local=guards.without_local(result),
+        guards=guards.guards(result, protocol),
         many=len(result.get("sites") or {}) > MANY_SITES,
         facts=sections.facts(result, kept),
         tally=sections.tally(result),

@@ -203,15 +203,17 @@ def site_table(result: Result) -> tuple[Pair, ...]:
 
 def over_sites(result: Result) -> list[tuple[str, str, str, str, str]]:
     """Return metric, model, median, band and number of sites, where the protocol has the sites' figures told without their names."""
-    rows = []
+    rows, order = [], [primary(result), *words.METRICS]
     for part, minus in (("metrics", ""), ("paired", "Federated minus ")):
         for model, cells in ((result.get("blinded") or {}).get(part) or {}).items():
             for name, cell in cells.items():
                 found = figure({**cell, "value": cell.get("median")})
                 median = words.number(found.value, 2, bool(minus))
                 band = f"{words.number(found.low, 2, bool(minus))} to {words.number(found.high, 2, bool(minus))}"
-                rows.append((words.metric(name), f"{minus}{model_name(model)}", median, band, words.whole(int(cell["sites"]))))
-    return sorted(rows, key=lambda row: row[0])
+                label = f"{words.metric(name)} ↓" if better(result, name) < 0 else words.metric(name)
+                line = (label, f"{minus}{model_name(model)}", median, band, words.whole(int(cell["sites"])))
+                rows.append((order.index(name) if name in order else len(order), line))
+    return [line for _, line in sorted(rows, key=lambda row: row[0])]
 
 
 def _sentence(text: str) -> str:
@@ -221,7 +223,7 @@ def _sentence(text: str) -> str:
 def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Return the columns and rows of the table of the sites' data, small counts hidden; a column nobody fills is left out.
 
-    A site of a federation that handed over no log has told nothing; its row says so.
+    What a site of a federation did not tell, its row says so; that is all, where it handed over no log.
     """
     sites: Mapping[str, Mapping[str, Any]] = result.get("sites") or {}
     by_patient = unit(result) == "patients"
@@ -232,10 +234,14 @@ def cohort(result: Result) -> tuple[list[str], list[tuple[str, list[str]]]]:
         kept = WITHHELD if small(site.get("patients")) and kept != words.NONE else kept
         examples = count(site.get("examples")) if by_patient else words.NONE
         patients, *parts = patients_of(site).values()
-        told = UNTOLD if result.get("simulation") is False and patients == words.NONE else patients
-        rows.append((name, [told, *parts, examples, share_of(site), kept]))
+        rows.append((name, [patients, *parts, examples, share_of(site), kept]))
     used = [index for index in range(len(heads)) if any(cells[index] != words.NONE for _, cells in rows)]
-    return [heads[index] for index in used], [(name, [cells[index] for index in used]) for name, cells in rows]
+    missing = words.NONE
+    if result.get("simulation") is False:
+        missing, used = UNTOLD, used or [0]
+    return [heads[index] for index in used], [
+        (name, [missing if cells[index] == words.NONE else cells[index] for index in used]) for name, cells in rows
+    ]
 
 
 def settings(table: Mapping[str, Any] | None) -> Sequence[tuple[str, str]]:

@@ -18,6 +18,9 @@ from wardround.study.errors import StoreError
 
 Entry = Mapping[str, Any]
 
+AFTER = "after the last"
+"""Name of what left when all phases had ended."""
+
 
 @dataclass(frozen=True)
 class RecordView:
@@ -100,13 +103,18 @@ def by_site(record: RecordView) -> tuple[Traffic, ...]:
 
 
 def by_phase(record: RecordView) -> tuple[Traffic, ...]:
-    """Return what left all sites in each phase, in the order in which the phases began; one that only chose among others sent nothing."""
+    """Return what left all sites in each phase, in the order in which the phases began; one that only chose among others sent nothing.
+
+    What left after the last phase, the own test figures of sites, stands in a line of its own, so that the lines add up to all.
+    """
     entries = [entry for log in record.sites.values() for entry in log if entry.get("t") in {"egress", "refused"}]
     order = [str(entry.get("phase")) for entry in record.study if entry.get("t") in {"round_open", "phase_done"}]
     closed = Counter(str(entry.get("phase")) for entry in record.study if entry.get("t") == "round_close")
     phases = dict.fromkeys([*order, *(str(entry.get("phase")) for entry in entries)])
     found = (_added(phase, [entry for entry in entries if entry.get("phase") == phase]) for phase in phases)
-    return tuple(replace(one, rounds=closed[one.name]) for one in found)
+    results = [entry for log in record.sites.values() for entry in log if entry.get("t") == "results"]
+    after = (_added(AFTER, results),) if results else ()
+    return (*(replace(one, rounds=closed[one.name]) for one in found), *after)
 
 
 def walked(record: RecordView) -> tuple[int, int]:

@@ -96,6 +96,11 @@ METRIC_MEANS: Mapping[str, str] = MappingProxyType(
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
+def curled(text: str) -> str:
+    """Return a text with the apostrophe that is printed in place of the one that is typed."""
+    return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+
+
 def metric(name: str) -> str:
     """Return a metric's name as people write it.
 

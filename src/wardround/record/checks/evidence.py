@@ -86,6 +86,11 @@ class Evidence:
         """Return the digest of the plan as the study log states it; empty when it does not."""
         return next((entry["protocol"] for _, entry in self.study.of("protocol")), "")
 
+    @property
+    def kept(self) -> frozenset[str]:
+        """Return the sites whose own rules keep their logs: what their logs would show is not known."""
+        return frozenset(entry["site"] for _, entry in self.study.of("kept")) - self.sites.keys()
+
     def log_of(self, site: str) -> LogEvidence:
         """Return a site's log; an empty one when the record holds none, which the keys check names."""
         return self.sites.get(site) or parse_log(site, LogFiles(f"{RECORD}/sites/{site}", b"", b"", b""))

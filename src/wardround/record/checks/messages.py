@@ -57,7 +57,8 @@ def _received(evidence: Evidence) -> Iterator[Problem]:
         if entry["index"] <= latest.get(site, -1):
             yield Problem(f"reordered: a message of {site} is received after a later one", where)
         latest[site] = max(entry["index"], latest.get(site, -1))
-        yield from _compared(evidence.log_of(site), entry, where)
+        if site not in evidence.kept:
+            yield from _compared(evidence.log_of(site), entry, where)
 
 
 def _compared(log: LogEvidence, received: Entry, where: str) -> Iterator[Problem]:
@@ -113,6 +114,8 @@ def _refusals(evidence: Evidence) -> Iterator[Problem]:
     """Name each refusal that the coordinator reports of a site and the site's log does not hold."""
     own = {(site, turn_of(entry), entry["where"]) for site, log in evidence.sites.items() for _, entry in log.of("refused")}
     for index, entry in evidence.study.of("refusal"):
-        if entry["where"] in PLACES_AT_SITE and (entry["site"], turn_of(entry), entry["where"]) not in own:
+        if entry["where"] not in PLACES_AT_SITE or entry["site"] in evidence.kept:
+            continue
+        if (entry["site"], turn_of(entry), entry["where"]) not in own:
             problem = f"unlogged: a refusal of {entry['site']} is not in its log, {spoken(turn_of(entry))}"
             yield Problem(problem, evidence.study.where(index))
