@@ -32,7 +32,7 @@ from wardround.engines.presence import LEASE, Presence
 from wardround.engines.reception import Reception
 from wardround.engines.subjects import Subjects
 from wardround.outcome import data_entry, federated_outcome, figures_told, released_phase
-from wardround.publish import WRITTEN, publish
+from wardround.publish import WRITTEN, keeps, publish
 from wardround.record.bundle import LogFiles
 from wardround.record.entries import plain
 from wardround.record.envelope import APPROVAL
@@ -77,7 +77,7 @@ class Serving:
         self._enrolment, self._desk_enrolment = Enrolment(folder.path / centre.ENROLMENT), Enrolment(folder.path / centre.ENROLMENT)
         self._lock = threading.Lock()
         self._pending: list[Message] = []
-        self._records: dict[str, LogFiles | None] = {}
+        self._records: dict[str, LogFiles | dict[str, Any]] = {}
         self._told: dict[str, dict[str, Any]] = {}
         self._declined: set[str] = set()
         self._taken: set[str] = set()
@@ -306,7 +306,7 @@ class Serving:
                     self.engine.patiently(lambda: fetched.append(self.engine.fetch(site, body, MOST_RECORD)))
                 lines = b"".join(blocks(fetched[-1]))
                 handed = LogFiles("", lines, str(content["checkpoint"]).encode(), f"{content['vkey']}\n".encode())
-                self._records[site] = handed if message.body is not None else None
+                self._records[site] = handed if body else keeps(content.get("kept"), self._protocol.digest, site, self._identities()[site])
                 if self._protocol.tells and content.get("results"):
                     self._told[site] = figures_told(lines, content["results"])
             case "taken":
@@ -362,12 +362,12 @@ class Serving:
         self._collect_records()
         named = ("phase", "round", "site", "where", "reason", "remedy")
         refusals = [{key: entry[key] for key in named} for entry in self._log.entries() if entry["t"] == "refusal"]
-        handed = {site: files for site, files in self._records.items() if files is not None}
+        handed = {site: one for site, one in self._records.items() if isinstance(one, LogFiles)}
         brought = {site: data_entry(handed[site].entries if site in handed else b"") for site in self.roster}
         seconds = {"rounds": sum(row["seconds"] for row in self.store.history())}
         result = federated_outcome(self._protocol, brought, earlier, self.store.history(), refusals, seconds, self._told)
-        kept, released = self._records.keys() - handed.keys(), released_phase(self._protocol, earlier)
-        publish(self._folder.path, self._protocol, self.store, self._log, handed, released, result, kept)
+        kept, phase = {site: one for site, one in self._records.items() if isinstance(one, dict)}, released_phase(self._protocol, earlier)
+        publish(self._folder.path, self._protocol, self.store, self._log, handed, phase, result, kept)
         return result
 
     def _wait_for_quorum(self, error: QuorumNotMet, pause: float) -> float:

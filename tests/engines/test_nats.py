@@ -13,13 +13,16 @@ import pytest
 
 from tests.engines.federated import POLICY, Federation, federation, open_protocol
 from tests.support import small
-from wardround import serving
+from wardround import centre, serving
 from wardround.coordinator import events
+from wardround.engines.nats import Nats
+from wardround.engines.parts import Body
 from wardround.record.report import Verdict
 from wardround.record.verify import verify
 from wardround.serving import Serving
 from wardround.site.gate import Work
 from wardround.study.arrays import arrays_digest, from_bytes
+from wardround.study.files import Data
 
 
 def wrong(folder: Path) -> list[str]:
@@ -61,7 +64,7 @@ def test_a_hospital_whose_rules_keep_its_log_leaves_evidence_missing_and_nothing
         assert [entry["site"] for entry in entries(made, "kept")] == ["site2"]
         assert not (made.centre.path / "record" / "sites" / "site2").exists()
         found = {line.name: line.verdict for line in verify(made.centre.path).lines if line.verdict is not Verdict.PASS}
-        assert found == {"keys": Verdict.INCOMPLETE, "witnesses": Verdict.INCOMPLETE}
+        assert found == dict.fromkeys(("keys", "approvals", "messages", "cross-links", "witnesses"), Verdict.INCOMPLETE)
 
 
 def test_a_site_that_is_away_is_named_and_holds_no_round_for_ever(tmp_path: Path) -> None:
@@ -185,3 +188,27 @@ def test_a_site_that_leaves_is_out_at_once_and_the_others_go_on(tmp_path: Path) 
         made.gates["site2"].start()
         made.gates["site2"].wait(20)
         assert "left the study" in str(made.gates["site2"].failed[0])
+
+
+def test_a_site_cut_off_while_its_answer_waits_to_be_fetched_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch, order, before = Nats.fetch, list[str](), set(threading.enumerate())
+    agreed = open_protocol(rounds={"quorum": 3, "due_seconds": 30, "lost_seconds": 6})
+
+    def slow(engine: Nats, site: str, body: Body, most: int) -> Data:
+        order.append(site)
+        if len(order) == 1:
+            time.sleep(1)  # the others' answers are waiting now
+            other = next(one for one in made.gates if one != site)
+            made.gates[other].ask_to_stop()
+            assert centre.cut_off(made.centre, other, "revoked").hub
+        return fetch(engine, site, body, most)
+
+    with federation(tmp_path, agreed) as made:
+        monkeypatch.setattr(Nats, "fetch", slow)
+        made.serving.run()
+        gone = {entry["site"] for entry in entries(made, "refusal")}
+        assert len(gone) == 1
+        fetching = [thread for thread in threading.enumerate() if thread.name == "fetching" and thread not in before]
+        assert len(fetching) == 1
+    fetching[0].join(5)
+    assert not fetching[0].is_alive()

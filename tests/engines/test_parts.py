@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.engines.federated import new_centre, open_protocol
 from wardround.coordinator.folder import Folder
 from wardround.engines import hub, hubkeys, parts
-from wardround.engines.connection import Connection, Missing
+from wardround.engines.connection import PING, PINGS, Connection, Missing
 from wardround.engines.keeper import Keeper
 from wardround.engines.parts import SIZE, Body
+from wardround.engines.presence import LEASE
 from wardround.engines.subjects import PARTS, Subjects
 from wardround.study.errors import StoreError, Unreachable, VerificationError
 from wardround.study.files import LARGE, Kept, blocks
@@ -243,3 +244,13 @@ def test_the_first_part_that_fails_ends_those_under_way() -> None:
         asyncio.run(parts._windowed(work, range(40)))
     assert ended
     assert min(ended) > 5
+
+
+def test_a_part_on_a_slow_line_holds_up_no_beat_for_so_long_that_its_site_counts_as_lost() -> None:
+    assert min(LEASE, PING * PINGS) > 8 * SIZE / 1e6  # seconds at 1 Mbit/s
+
+
+def test_a_connection_that_is_closed_says_so(link: Counting) -> None:
+    link.close()
+    with pytest.raises(Unreachable, match="closed"):
+        parts.put_data(link, UNDER, made_up(10))

@@ -252,6 +252,12 @@ def test_a_secure_sum_needs_the_rule_that_says_with_whom() -> None:
     assert list(rules().complaints(AGREED, "table", 100)) == [], "a plain study does not need it"
 
 
+def test_sums_in_groups_need_nothing_else_than_other_secure_sums() -> None:
+    grouped = protocol(rounds={"quorum": 9, "combine": "bucketed"}, bounds={"sites": 15})
+    assert [rule for rule, _ in rules().complaints(grouped, "table", 100)] == ["sites"]
+    assert list(rules(sites=["*"]).complaints(grouped, "table", 100)) == []
+
+
 @pytest.mark.parametrize("written", [NORTHS, NORTHS.upper().replace("NORTH", "north"), "north " + NORTHS[6:].replace(" ", "")])
 def test_a_site_is_accepted_by_name_and_key_together(written: str) -> None:
     made = rules(sites=["south " + NORTHS[6:].replace("a", "b"), written])

@@ -107,3 +107,13 @@ def test_how_many_may_be_absent_follows_from_the_number_of_hospitals(sites: int,
     text = page(GOOD.replace("sites = 10 ", f"sites = {sites} ").replace("quorum = 3 ", f"quorum = {quorum} "))
     assert said in text
     assert ("Where fewer begin" in text) is (sites > 3)
+
+
+def test_the_page_says_what_sums_in_groups_show_and_leave_out() -> None:
+    text = GOOD.replace("sites = 10 ", "sites = 24 ").replace('combine = "secure"', 'combine = "bucketed"')
+    parts = {part.title: " ".join(part.lines) for part in summary(read_protocol(text, "study.toml"))}
+    assert "the coordinator sees the total of each group" in parts["Privacy"] and "simulations only" not in str(parts)
+    assert "Of 4 groups it leaves out, number by number, the one highest and the one lowest." in parts["Privacy"]
+    for said in ("A total of five hospitals shows more", "with up to 2 hospitals on its side", "it may influence who is with whom"):
+        assert said in parts["What this does not protect against"]
+    assert "three of five" in str(parts)

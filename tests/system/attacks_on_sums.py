@@ -52,7 +52,7 @@ def everybody_else_is_the_coordinator(evil: Coordinator) -> None:
     impersonate(evil, Attempt(evil, 1).step("keys"), "site0", genuine=False)
 
 
-def _named(study: Small) -> None:
+def named(study: Small) -> None:
     """Have every hospital accept the true others, and nobody else."""
     prints = [f"{name} {fingerprint(place.site.keys.public.public_bytes_raw().hex())}" for name, place in study.places.items()]
     rules = Rules(
@@ -64,7 +64,7 @@ def _named(study: Small) -> None:
         object.__setattr__(place.site, "policy", HospitalPolicy(approved, rules=rules, source="table", patients=50))
 
 
-@attack("^secure sum, shares: site site1 with the fingerprint .* is not accepted by this hospital's rule sites", prepare=_named)
+@attack("^secure sum, shares: site site1 with the fingerprint .* is not accepted by this hospital's rule sites", prepare=named)
 def invented_hospitals(evil: Coordinator) -> None:
     impersonate(evil, Attempt(evil, 0).step("keys"), "site0", genuine=False)
 
@@ -124,7 +124,7 @@ def roster_that_is_not_the_quoted_one(evil: Coordinator) -> None:
     Attempt(evil, 0).step("keys", told={"roster": [*evil.sites, "site9"]})
 
 
-@attack("^secure sum, shares: a site is in the list that does not belong to this site's round or group", **HELPED)
+@attack("^secure sum, shares: a site is in the list that does not belong to this site's round", **HELPED)
 def keys_of_somebody_who_is_not_asked(evil: Coordinator) -> None:
     attempt = Attempt(evil, 0).step("keys")
     more = Puppet("site9", stranger("site9"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -51,13 +51,20 @@ class Coordinator:
         puppets: how many of them the coordinator owns, the last by name.
         quorum: of the signed protocol.
         prepare: changes the study before it begins.
+        combine: of the signed protocol.
     """
 
     def __init__(
-        self, folder: Path, sites: int = 4, puppets: int = 0, quorum: int = 3, prepare: Callable[[Small], object] = lambda study: None
+        self,
+        folder: Path,
+        sites: int = 4,
+        puppets: int = 0,
+        quorum: int = 3,
+        prepare: Callable[[Small], object] = lambda study: None,
+        combine: str = "secure",
     ) -> None:
-        self.sites = tuple(f"site{number}" for number in range(sites))
-        self.protocol: Protocol = agreed(quorum, sites)
+        self.sites = tuple(f"site{number}" for number in range(sites)) if sites <= 10 else tuple(f"site{n:02d}" for n in range(sites))
+        self.protocol: Protocol = agreed(quorum, sites, combine)
         self.study = small(folder, self.protocol, {name: rows(number, 60) for number, name in enumerate(self.sites)}, following=True)
         prepare(self.study)
         gates = {name: place.site for name, place in self.study.places.items()}
@@ -175,9 +182,9 @@ class Coordinator:
         return {site for sets in learned.values() for site in self.honest if _follows(site, sets, self.honest)}
 
 
-def agreed(quorum: int, sites: int) -> Protocol:
+def agreed(quorum: int, sites: int, combine: str) -> Protocol:
     """Return the protocol of the study."""
-    return protocol(rounds={"quorum": quorum, "combine": "secure"}, bounds={"sites": max(sites, 6), "examples": 500})
+    return protocol(rounds={"quorum": quorum, "combine": combine}, bounds={"sites": max(sites, 6), "examples": 500})
 
 
 def _follows(site: str, sets: Iterable[frozenset[str]], honest: tuple[str, ...]) -> bool:
@@ -211,7 +218,7 @@ class Attempt:
         self.revealed: list[tuple[str, Mapping[str, Any]]] = []
         evil.attempts.append(self)
 
-    def step(self, stage: Stage, *sites: str, told: Told = None, **changes: Any) -> Attempt:
+    def step(self, stage: Stage, *sites: str, told: Told = None, **changes: Any) -> Self:
         """Take sites through an exchange; tell them what an honest coordinator would, or something else."""
         for site in sites or self.here(stage):
             relay = told(site) if callable(told) else self.passed(stage, site) if told is None else told
@@ -235,7 +242,7 @@ class Attempt:
         """Return the sites that spoke in the exchange before."""
         return [one for one in self.sites if stage == "keys" or one in self.said[STAGES[STAGES.index(stage) - 1]]]
 
-    def to(self, stage: Stage, *sites: str) -> Attempt:
+    def to(self, stage: Stage, *sites: str) -> Self:
         """Take sites honestly through all exchanges that are left, up to this one."""
         for one in STAGES[: STAGES.index(stage) + 1]:
             if not self.said[one]:

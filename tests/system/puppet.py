@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,25 +15,37 @@ from wardround.combining.secure.bodies import masked_specs
 from wardround.combining.secure.groups import Party
 from wardround.combining.secure.masks import add
 from wardround.combining.secure.seal import NAME, seal
+from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import bond_of
 from wardround.study.canonical import canonical
 from wardround.study.layout import Layout
 from wardround.study.task import Task
 
+EVERYBODY = Party(frozenset(f"site{number}" for number in range(20)), 0)
+
 
 @dataclass
 class Puppet:
-    """Be a site whose keys the coordinator holds; it gives sums of nought."""
+    """Be a site whose keys the coordinator holds; it gives sums of nought.
+
+    Attributes:
+        name: of the site.
+        signing: its identity.
+        sessions: every step that it has taken.
+        party: tells among whom it masks, and for what it vouches.
+    """
 
     name: str
     signing: Ed25519PrivateKey
     sessions: list[machine.Session] = field(default_factory=list)
+    party: Callable[[Task], tuple[Party, Behind]] = lambda task: (EVERYBODY, Behind())
 
     def say(self, task: Task, layout: Layout) -> Any:
         """Say what the step wants, from whichever session fits; None if none does."""
         if task.stage == "keys":
-            session, said = machine.begin(task, Party(frozenset(f"site{number}" for number in range(20)), 0), self.signing, True)
+            party, behind = self.party(task)
+            session, said = machine.begin(task, party, self.signing, behind)
             self.sessions.append(session)
             return json.loads(said)["adverts"][0]
         for session in [one for one in reversed(self.sessions) if one.bond == bond_of(task)]:

@@ -28,6 +28,9 @@ from wardround.record.envelope import UPDATE, sign
 from wardround.study.errors import StoreError
 from wardround.study.task import Refusal, Task, Update
 
+TOO_MANY = 64 * 2**20 // SIZE + 1
+"""Parts of what is larger than any record or upload that is agreed."""
+
 
 @pytest.fixture(scope="module")
 def under_attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -203,7 +206,7 @@ SPOKEN: dict[str, tuple[Callable[[Stage], bytes], str]] = {
     "half a letter": (lambda stage: (NOTHING % '{"kind":"\\ud800"}').encode(), "not well formed"),
     "no signature": (lambda stage: b'{"head":{},"signature":null}', "not signed by its sender"),
     "a record larger than agreed": (
-        lambda stage: stage.message("record", {"checkpoint": "", "vkey": ""}, body=Body(65 * SIZE, ("0" * 64,) * 65)),
+        lambda stage: stage.message("record", {"checkpoint": "", "vkey": ""}, body=Body(TOO_MANY * SIZE, ("0" * 64,) * TOO_MANY)),
         "larger than agreed",
     ),
     "a record that was never uploaded": (
@@ -255,7 +258,7 @@ ANSWERED: dict[str, tuple[Callable[[Stage, Task], bytes], str]] = {
     ),
     "without a turn": (lambda stage, task: answer_of_mallory(stage, task, turn={}), "another round"),
     "larger than agreed": (
-        lambda stage, task: answer_of_mallory(stage, task, body=Body(2**10 * SIZE, ("0" * 64,) * 2**10)),
+        lambda stage, task: answer_of_mallory(stage, task, body=Body(TOO_MANY * SIZE, ("0" * 64,) * TOO_MANY)),
         "larger than agreed",
     ),
     "that was never uploaded": (lambda stage, task: answer_of_mallory(stage, task, body=Body(9, ("0" * 64,))), "is not there"),

@@ -18,6 +18,7 @@ from tests.system import attacks_on_rounds, attacks_on_sums
 from tests.system.attacks import ATTACKS
 from tests.system.coordinator_attacks import Attempt, Coordinator
 from wardround.combining.secure import keys, session
+from wardround.combining.secure.vouching import Behind
 from wardround.record import note
 from wardround.record.entries import Entry, decode
 from wardround.record.merkle import Tree, leaf_hash
@@ -131,7 +132,7 @@ def _loose(patch: Patch) -> None:
 
 def _blind(patch: Patch) -> None:
     patch.setattr(following.Following, "prepared", lambda self, task: task)
-    patch.setattr(following.Following, "checked", lambda self, phase: True)
+    patch.setattr(following.Following, "behind", lambda self, phase: Behind())
 
 
 def _forgiving(patch: Patch) -> None:
@@ -185,7 +186,7 @@ WEAKENED: dict[str, tuple[Weaken, str, str]] = {
     "no following": (_blind, "chosen_weights", "misled"),
     "any seal": (lambda patch: patch.setattr(following, "fits", lambda *about: True), "forged_total", "misled"),
     "nobody has to vouch": (
-        lambda patch: patch.setattr(following.Following, "checked", lambda self, phase: True),
+        lambda patch: patch.setattr(following.Following, "behind", lambda self, phase: Behind()),
         "round_that_never_took_place",
         "misled",
     ),

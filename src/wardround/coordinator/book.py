@@ -55,8 +55,8 @@ class Book:
         self._bytes_up = 0
         self._started = 0.0
 
-    def opened(self, state: State, tasks: Sequence[Task]) -> None:
-        """Note that a round is asked."""
+    def opened(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Note that a round is asked, and return the tasks that are given."""
         task = tasks[0]
         self.store.put_layout(task.layout, layout_json(task.body.layout))
         digests = {"state": state.digest, "ask": task.ask, "layout": task.layout, "roster": task.roster}
@@ -64,6 +64,7 @@ class Book:
         self._bytes_up, self._started = 0, time.perf_counter()
         most = getattr(self.protocol.by_phase[task.phase].options, "rounds", None)
         self.watch(events.RoundOpened(task.phase, task.round, most, task.attempt, len(tasks)))
+        return tasks
 
     def supplies(self, site: str) -> Mapping[str, Data] | None:
         """Return what a site needs to work out itself what it is asked; None where sites take that as it comes."""

@@ -59,8 +59,7 @@ def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state:
         book.finished(state)
     while not isinstance(state, Done):
         ask = step.algorithm.ask(state)
-        tasks = plan(protocol, engine, book, state, attempt, ask)
-        book.opened(state, tasks)
+        tasks = book.opened(state, plan(protocol, engine, book, state, attempt, ask))
         total, refusals = step.combiner.collect(engine, tasks, book.admit, protocol.rounds.quorum, protocol.rounds.due_seconds)
         if isinstance(total, Short):
             book.short(state, attempt, total, refusals)

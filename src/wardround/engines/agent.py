@@ -26,6 +26,7 @@ from wardround.engines.hubkeys import seed
 from wardround.engines.messages import COORDINATOR, Message, asked, refusal_message, supplies_of, task_of, update_message
 from wardround.engines.parts import Body
 from wardround.engines.subjects import PARTS, TASKS, Subjects
+from wardround.record import envelope
 from wardround.record.entries import plain
 from wardround.site import evidence
 from wardround.site.approval import approval, refused
@@ -33,6 +34,7 @@ from wardround.site.desk import Desk, Waits
 from wardround.site.folder import SiteFolder, write_bytes
 from wardround.site.journal import Journal
 from wardround.site.results import told
+from wardround.study.canonical import canonical
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError, WardroundError
 from wardround.study.files import Data, Kept, blocks
 from wardround.study.task import Refusal, Task, Update
@@ -304,6 +306,9 @@ class Agent:
             lines = b"".join(line + b"\n" for line in log.lines())
             body = parts.put_data(self._link, self._subjects.uploads(self._member.slot), lines)
             content["checkpoint"] = log.checkpoint()
+        else:
+            statement = canonical({"protocol": self._member.protocol, "site": self._member.site})
+            content["kept"] = envelope.seal(envelope.KEPT, statement, self._folder.keys.signing)
         self._reply(self._message("record", content, body))
 
     def _end(self, message: Message) -> None:

@@ -36,6 +36,9 @@ REQUEST = 2.0
 READ = 2**20
 """Bytes that are read from the line at a time."""
 
+PING, PINGS = 2, 3
+"""Seconds between two pings, and how many without an answer end a line."""
+
 CONNECT = 5.0
 """Seconds that a first connection may take."""
 
@@ -156,8 +159,8 @@ class Connection:
                     allow_reconnect=stay,
                     connect_timeout=2,
                     max_reconnect_attempts=-1 if stay else 0,
-                    ping_interval=2,
-                    max_outstanding_pings=2,
+                    ping_interval=PING,
+                    max_outstanding_pings=PINGS - 1,
                     **options,
                 ),
                 CONNECT,
@@ -204,8 +207,11 @@ class Connection:
         """Run a coroutine in the connection's thread and return what it gives.
 
         Raises:
-            Unreachable: it took longer than `timeout` seconds.
+            Unreachable: it took longer than `timeout` seconds, or the connection is closed.
         """
+        if self._loop.is_closed():
+            work.close()
+            raise Unreachable("The connection was closed.", _WAIT)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout)

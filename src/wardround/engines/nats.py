@@ -66,7 +66,7 @@ class Ready:
     """Hold what an answer came to whose body was fetched."""
 
     task: Task
-    reply: Update | Refusal | WardroundError
+    reply: Update | Refusal | Exception
 
     def drop(self) -> None:
         """Remove what was fetched."""
@@ -113,10 +113,11 @@ class Nats(Engine):
         self._members, self._asked, self._presence, self._lost_after = members, asked, presence, lost_after
         self._other, self._warn = other, warn
         self._inbox: queue.Queue[Post | Ready] = queue.Queue()
-        self._wanted: queue.Queue[tuple[Task, Message]] = queue.Queue()
+        self._wanted: queue.Queue[tuple[Task, Message] | None] = queue.Queue()
         self._ahead = threading.Semaphore(AHEAD)
         self._open: dict[str, Task] = {}
         self._coming: set[str] = set()
+        self._closed = False
         self._stored: dict[str, Body] = {}
         self._last: frozenset[tuple[str, int, int, bool]] = frozenset()
         self._early: list[Post] = []
@@ -152,6 +153,8 @@ class Nats(Engine):
         for post in early:
             self._inbox.put(post)
         while self._coming or (self._open and time.monotonic() < until):
+            if time.monotonic() >= until:  # what came in time is waited for, nothing else
+                self._open = {}
             yield from self._lost()
             with suppress(queue.Empty):
                 yield from self._take(self._inbox.get(timeout=max(0.0, min(TICK, until - time.monotonic())) or TICK))
@@ -183,7 +186,10 @@ class Nats(Engine):
         """
         if body.size > most:
             raise VerificationError("What it sent is larger than agreed.", "Look at this site's software.")
-        slot = self._members()[site].slot
+        member = self._members().get(site)
+        if member is None:
+            raise VerificationError("It was cut off, or has left, before what it sent was fetched.", "")
+        slot = member.slot
         stream, under = self._subjects.uploads_stream(slot), self._subjects.uploads(slot)
         try:
             return parts.get(self._link, stream, under, body, self._room / f"{slot}-{body.group}")
@@ -201,13 +207,18 @@ class Nats(Engine):
             try:
                 return what()
             except Unreachable as error:
+                if self._closed:
+                    raise
                 if not told:
                     self._warn(f"Waiting for the hub: {error.message}")
                 told = True
                 time.sleep(TICK)
 
     def close(self) -> None:
-        """Let go of the hub."""
+        """Let go of the hub; what is being fetched is not waited for."""
+        self._closed = True
+        self._wanted.put(None)
+        self._ahead.release()
         self._link.close()
 
     def _put_task(self, slot: str, message: bytes) -> None:
@@ -293,13 +304,15 @@ class Nats(Engine):
             return Refusal(task.digest, task.site, "admit", error.message.rstrip("."), error.remedy)
 
     def _fetch_all(self) -> None:
-        """Fetch one body after the other, while those that came before are admitted."""
-        while True:
-            task, message = self._wanted.get()
+        """Fetch one body after the other, while those that came before are admitted; until there is nothing more to come."""
+        while (wanted := self._wanted.get()) is not None:
+            task, message = wanted
             self._ahead.acquire()
+            if self._closed:
+                return
             try:
-                reply: Update | Refusal | WardroundError = self._answer(task, message)
-            except WardroundError as error:  # for the thread that waits for it
+                reply: Update | Refusal | Exception = self._answer(task, message)
+            except Exception as error:  # an edge: it belongs to whoever waits for the answer
                 reply = error
             self._inbox.put(Ready(task, reply))
 
@@ -312,7 +325,7 @@ class Nats(Engine):
         try:
             if ready.task.digest in self._coming:
                 self._coming.remove(ready.task.digest)
-                if isinstance(ready.reply, WardroundError):
+                if isinstance(ready.reply, Exception):
                     raise ready.reply
                 yield ready.reply
         finally:

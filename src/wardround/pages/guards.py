@@ -15,12 +15,14 @@ from wardround.pages.words import curled
 _MASKED: Mapping[str, str] = {
     "bucketed": (
         "Each site's sums left under masks that cancel only within its group of sites: the coordinator saw each group's "
-        "total, not the sums of a single site."
+        "total, not the sums of a single site. That holds as long as no more than two sites act together with it; a total "
+        "of five sites shows more of each than a total of all."
     ),
     "one_message": (
         "Each site's sums left under masks that cancel only in a total over several sites: the coordinator saw that "
         "total, not the sums of a single site. Three sites held the seeds of the masks; two of them together with the "
-        "coordinator could have seen every site's sums."
+        "coordinator could have seen every site's sums, and so could all sites but one of a total, together with it, those "
+        "of the one that is left."
     ),
     "secure": (
         "Each site's sums left under masks that cancel only in a total over several sites: the coordinator saw that "
@@ -77,9 +79,9 @@ def _own(result: Result, secure: bool) -> str:
     if result.get("simulation") is not False or not models(result):
         return ""
     sent = (
-        f"When the study ended, each hospital's own test figures (metrics with intervals, and how many test {unit(result)} as a band) "
-        f"were sent to the coordinator under its name{', not under masks' if secure else ''}, none with fewer than ten test "
-        f"{unit(result)} in all or of a class; "
+        "When the study ended, the own test figures of each hospital that was there (metrics and their differences with intervals, and how "
+        f"many test {unit(result)} as a band) were sent to the coordinator under its name{', not under masks' if secure else ''}, "
+        f"none with fewer than ten test {unit(result)} in all or of a class; "
     )
     match result.get("site_results"):
         case "open":

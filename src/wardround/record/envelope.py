@@ -32,6 +32,9 @@ CLOSING = "application/vnd.wardround.closing+json"
 MESSAGE = "application/vnd.wardround.message+json"
 """Kind of the payload that is signed under every message between hospitals: its canonical JSON header."""
 
+KEPT = "application/vnd.wardround.kept+json"
+"""Kind of the payload by which a site says that its own rules keep its log: canonical JSON of `protocol` and `site`."""
+
 INVITE = "application/vnd.wardround.invite+json"
 """Kind of the payload by which a coordinator invites one site."""
 

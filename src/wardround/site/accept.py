@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
 
 from wardround.combining.secure.wording import Broken
 from wardround.record.envelope import CLOSING, check
 from wardround.site.gate import Site, Work
-from wardround.site.hiding import step
+from wardround.site.hiding import refused, step
 from wardround.site.release import again
 from wardround.site.state import Answered
 from wardround.study.errors import PolicyRefused, VerificationError
@@ -29,7 +28,7 @@ def accept(site: Site, task: Task) -> Work | Update | Refusal | None:
         site.policy.permit(site.protocol, task, datetime.datetime.now().astimezone())
         before = (step(site, task) if site.protocol.hides else None) or _before(site, task)
     except (PolicyRefused, Broken) as error:
-        return replace(site.refuse(task, "accept", error.message, error.remedy), kind=type(error).__name__)
+        return refused(site, task, error)
     if before is not None:
         return before if isinstance(before, Update) else again(site, task, before)
     return Work(task, site.keys.private.child(task.study, task.phase, task.round, task.ask))

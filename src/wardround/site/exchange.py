@@ -6,16 +6,18 @@ with an entry in its log that names the step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
 from wardround.combining.secure.bodies import masked_specs
 from wardround.combining.secure.groups import Party
-from wardround.combining.secure.masked import Secure
+from wardround.combining.secure.masked import Bucketed, Secure
 from wardround.combining.secure.seal import NAME, seal
 from wardround.combining.secure.session import Session, begin, follow
+from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.wording import Broken
-from wardround.combining.secure.words import STAGES, bond_of, read_roster
+from wardround.combining.secure.words import STAGES, bond_of, read_adverts, read_roster
 from wardround.site.egress import logged
 from wardround.site.gate import Site
 from wardround.site.masking import body_of, masked
@@ -41,39 +43,55 @@ def step(site: Site, task: Task) -> Update | None:
         return last.update
     if task.stage == "keys":
         _later(last, task)
-        checked = site.following is None or site.following.checked(task.phase)
-        session, said = begin(task, _party(site, task), site.keys.signing, checked)
+        behind = Behind() if site.following is None else site.following.behind(task.phase)
+        session, said = begin(task, _party(site, task), site.keys.signing, behind)
         sessions.forget(but=task.phase)
     else:
         last = _this(last, task)
-        try:
-            session, said = follow(last.session, task.stage, task.relay, site.keys.signing, sessions.met())
-            _once(site, task, session, last)
-        except Broken:
-            if (last.session.stage, task.stage) in list(pairwise(STAGES)):  # what comes out of order, such as a repeat, changes nothing
-                sessions.keep(task, replace(last.session, stage="over"), None)
-            raise
+        session, said = follow(last.session, task.stage, task.relay, site.keys.signing, sessions.met())
+        _once(site, task, session, last)
     update = None if task.stage == "answer" else logged(site, task, said)
     sessions.keep(task, session, update)
     return update
+
+
+def end(site: Site, task: Task) -> None:
+    """End this site's part in the attempt of a task in which it found fault; what comes out of order, such as a repeat, changes nothing.
+
+    The turn tells the attempt, and not what it is bound to: a task that asks something else is bound to something else.
+    """
+    last = site.state.sessions.last(task.phase, Session.from_json)
+    if last is not None and last.turn == (task.round, task.attempt) and (last.session.stage, task.stage) in list(pairwise(STAGES)):
+        site.state.sessions.keep(task, replace(last.session, stage="over"), None)
 
 
 def _party(site: Site, task: Task) -> Party:
     """Return among whom this site masks, by the signed protocol.
 
     How many of them there must be follows from the sites of the study's first round, not from those that are asked now: else a coordinator
-    that asks fewer each time could open two totals of one round with different sites.
+    that asks fewer each time could open two totals of one round with different sites. Groups are of those sites too, all of them, so the
+    list must stay the same: else it could try lists until the division suits it.
     """
     combiner, quorum = site.protocol.combiner, site.protocol.rounds.quorum
     assert isinstance(combiner, Secure)
     names, sessions = read_roster(task), site.state.sessions
-    sessions.put_roster(names)
-    if not sessions.roster().issuperset(names):
+    first = sessions.roster() or frozenset(names)
+    if not first.issuperset(names):
         raise Broken.at("keys", "a site is asked that was not among those of the first round")
+    if isinstance(combiner, Bucketed):
+        _whole(first, names)
     try:
-        return combiner.party(task, names, threshold(len(sessions.roster()), quorum))
+        party = combiner.party(task, names, threshold(len(first), quorum))
     except WardroundError as error:
         raise Broken.at("keys", error.message) from error
+    sessions.put_roster(names)
+    return party
+
+
+def _whole(first: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse to be divided anew."""
+    if set(first) != set(names):
+        raise Broken.at("keys", "the list is not that of the first round, so the sites would be divided into other groups")
 
 
 def _later(last: Said[Session] | None, task: Task) -> None:
@@ -93,7 +111,7 @@ def _once(site: Site, task: Task, session: Session, last: Said[Session]) -> None
     """Meet the others, and refuse to open two different totals of one round: their difference would show who is in one only."""
     sessions = site.state.sessions
     if task.stage == "shares":
-        sessions.meet({name: advert.identity for name, advert in session.adverts.items()})
+        sessions.meet({name: advert.identity for name, advert in read_adverts(task.stage, task.relay).items()})
     answered = site.state.answered(task.phase)
     if task.stage == "agree" and (answered is None or answered.update.task != last.task):
         raise Broken.at("agree", "this site has not given its sums")

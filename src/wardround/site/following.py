@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from wardround.combining.secure import keys
+from wardround.combining.secure.groups import Party
+from wardround.combining.secure.masked import Bucketed, grouped_sums
 from wardround.combining.secure.seal import fits
 from wardround.combining.secure.session import Session
+from wardround.combining.secure.vouching import Behind, numbered, opened_groups, vouchers
 from wardround.combining.secure.wording import Broken
-from wardround.combining.secure.words import agreement
-from wardround.site.sessions import Sessions
+from wardround.combining.secure.words import agreement, read_roster
+from wardround.site.sessions import Said, Sessions
 from wardround.site.states import States
 from wardround.study.arrays import Arrays, arrays_digest, from_bytes, under
 from wardround.study.errors import VerificationError
@@ -25,6 +28,7 @@ from wardround.study.layout import Layout
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import NOTHING, Ask, Done, RoundClosed, State, Task, Total
+from wardround.study.threshold import IN_A_GROUP, IN_GROUPS
 
 _STEP = "follow"
 
@@ -52,8 +56,9 @@ class Following:
             Broken: the coordinator published, or asks, something that does not follow from the rounds before.
         """
         try:
+            roster = self._first(task)
             for closing in task.closed:
-                self._close(closing, task.supplies or {})
+                self._close(closing, task.supplies or {}, roster)
             ask = NOTHING if task.stage == "close" else self._expected(task)
             self.states.save()
             if task.stage == "close":
@@ -68,12 +73,30 @@ class Following:
             self.states.drop()  # what did not lead to what is asked was not so
         return replace(task, body=ask) if task.stage in ("answer", "open") else task
 
-    def checked(self, phase: str) -> bool:
+    def _first(self, task: Task) -> frozenset[str]:
+        """Return the sites of the study's first round; where sums are in groups, the first list that a site hears of stands from here on.
+
+        It has to stand before anything is followed by it: else totals of groups could be vouched for by one list and groups be of another.
+        """
+        first = self.sessions.roster()
+        if task.stage != "keys" or not isinstance(self.protocol.combiner, Bucketed):
+            return first
+        names = frozenset(read_roster(task))
+        if first and not first.issuperset(names):
+            raise Broken.at("keys", "a site is asked that was not among those of the first round")
+        if first and names != first:
+            raise Broken.at("keys", "the list is not that of the first round, so the sites would be divided into other groups")
+        if len(names) < IN_GROUPS or task.site not in names:
+            raise Broken.at("keys", f"{len(names)} sites are too few for groups of {IN_A_GROUP}, or this site is not among them")
+        self.sessions.put_roster(names)
+        return names
+
+    def behind(self, phase: str) -> Behind:
         """Say whether this site itself checked the last total behind where a phase stands; where there was none, there is nothing to check.
 
-        Others cannot know a total that they had no part in. So each says this with its keys, and all work on only if most say yes.
+        Others cannot know a total that they had no part in. So each says this with its keys, and all work on only if enough say yes.
         """
-        return self.states.checked(self._number(phase))
+        return self.states.behind(self._number(phase))
 
     def _expected(self, task: Task) -> Ask:
         """Return what this site must be asked in a round; refuse a task that asks anything else."""
@@ -90,50 +113,34 @@ class Following:
             self._asked, self._turn = self.states.filed(ask), (task.phase, task.round)
         return self._asked
 
-    def _close(self, closing: RoundClosed, supplies: Mapping[str, Data]) -> None:
+    def _close(self, closing: RoundClosed, supplies: Mapping[str, Data], roster: frozenset[str]) -> None:
         """Repeat one round, unless that was done before."""
+        combiner, number = self.protocol.combiner, self._number(closing.phase)
+        if isinstance(combiner, Bucketed) and not roster:
+            return  # this site was never asked; it is told only that the study has ended
         state = self._reach(closing.phase, supplies)
         if isinstance(state, Done) or state.round > closing.round:
             return
         if state.round < closing.round:
             raise Broken.at(_STEP, f"round {state.round + 1} of {closing.phase} is left out")
-        _plausible(closing.survivors, self.protocol, self.sessions.roster())
+        _plausible(closing.survivors, self.protocol, roster)
         algorithm = self.protocol.by_phase[closing.phase]
         layout = algorithm.ask(state).layout
         integers = from_bytes(supplies[closing.total]) if closing.total in supplies else {}
         if arrays_digest(integers) != closing.total:
             raise Broken.at(_STEP, "the published total is not the one of the closing")
-        sums = self.protocol.combiner.sums(layout, integers, len(closing.survivors))
-        checked = self._held(closing, layout, integers)
-        new = algorithm.advance(state, Total(layout, integers, sums, len(closing.survivors), closing.receipts))
+        parties = _parties(self.protocol, roster)
+        groups = opened_groups(parties, closing.survivors) if parties else {}
+        if groups:
+            numbered(groups, closing.seal)
+        sites = len(closing.survivors)
+        sums = grouped_sums(layout, integers, groups) if groups else combiner.sums(layout, integers, sites)
+        sealed = combiner.hides != "window"  # a total of one message carries no seal
+        checked = sealed and _held(closing, layout, integers, self.sessions.last(closing.phase, Session.from_json))
+        new = algorithm.advance(state, Total(layout, integers, sums, sites, closing.receipts))
         if new.digest != closing.state:
             raise Broken.at(_STEP, "the coordinator went on from another state than the published total gives")
-        self.states.put(self._number(closing.phase), new, checked)
-
-    def _held(self, closing: RoundClosed, layout: Layout, integers: Arrays) -> bool:
-        """Hold a total against this site's part in it; return False where it had none, and others have to vouch."""
-        if self.protocol.combiner.hides == "window":
-            return False  # its total carries no seal
-        said = self.sessions.last(closing.phase, Session.from_json)
-        if said is None or said.turn != (closing.round, closing.attempt) or not said.session.survivors:
-            return False
-        session = said.session
-        own = tuple(site for site in closing.survivors if site in session.group)
-        if not own and session.number >= 0:
-            return False  # its whole group was left out
-        if own != tuple(sorted(session.survivors)):
-            raise Broken.at(_STEP, "the published total is said to be of other sites than this site agreed to")
-        payload = agreement(session.listed, session.shares, session.survivors)
-        identities = {site: session.adverts[site].identity for site in session.survivors}
-        agreed = [site for site, one in closing.agreed.items() if site in identities and keys.signed(identities[site], payload, one)]
-        if len(agreed) < session.threshold:
-            raise Broken.at(_STEP, "the published total does not carry the signatures of enough sites that are in it")
-        start = "" if session.number < 0 else f"{session.number}/"
-        seal = [one.removeprefix(start) for one in closing.seal if one.startswith(start)]
-        mine = integers if not start else under(integers, start[:-1])
-        if not fits(session.common(), session.survivors, layout, mine, seal):
-            raise Broken.at(_STEP, "the published total is not what the sites' sums came to")
-        return True
+        self.states.put(number, new, self.states.behind(number).after(closing, checked, vouchers(parties, groups), roster))
 
     def _reach(self, phase: str, supplies: Mapping[str, Data]) -> State | Done:
         """Return where a phase stands; begin it if every phase before it is done."""
@@ -144,7 +151,7 @@ class Following:
             earlier["initial"] = Done("initial", 0, self._initial(supplies))
             rng = Stream.public(self.protocol.evaluation.seed).child("phase", phase)
             found = algorithms[number].begin(self.protocol, earlier, rng)
-            self.states.put(number, found, not number or self.states.checked(number - 1))
+            self.states.put(number, found, self.states.behind(number - 1) if number else Behind())
         return found
 
     def _ended(self, algorithm: Algorithm, supplies: Mapping[str, Data]) -> Done:
@@ -160,7 +167,9 @@ class Following:
         done = state if isinstance(state, Done) else algorithm.cut_short(state)
         if done is None:
             raise Broken.at(_STEP, f"{algorithm.phase} has not come to its end")
-        self.states.put(number, done, self.states.checked(number) and self.sessions.failed(algorithm.phase, state.round))
+        behind = self.states.behind(number)
+        vouches = behind.checked and self.sessions.failed(algorithm.phase, state.round)
+        self.states.put(number, done, replace(behind, checked=vouches))
         return done
 
     def _initial(self, supplies: Mapping[str, Data]) -> Arrays:
@@ -181,9 +190,41 @@ class Following:
         return found[0]
 
 
+def _parties(protocol: Protocol, roster: frozenset[str]) -> tuple[Party, ...]:
+    """Return the groups of the study; none where all sites are one."""
+    if not isinstance(protocol.combiner, Bucketed):
+        return ()
+    if len(roster) < IN_GROUPS:
+        raise Broken.at(_STEP, f"{len(roster)} sites make no groups")
+    return protocol.combiner.divided(protocol.digest, sorted(roster))
+
+
 def _plausible(names: tuple[str, ...], protocol: Protocol, roster: frozenset[str]) -> None:
     """Refuse a total of sites that cannot be: too few, too many, twice, or never asked."""
     if list(names) != sorted(set(names)) or not protocol.rounds.quorum <= len(names) <= protocol.bounds.sites:
         raise Broken.at(_STEP, "the published total is said to be of sites that it cannot be of")
     if roster and not roster.issuperset(names):
         raise Broken.at(_STEP, "the published total is said to be of a site that was not among those of the first round")
+
+
+def _held(closing: RoundClosed, layout: Layout, integers: Arrays, said: Said[Session] | None) -> bool:
+    """Hold a total against this site's part in it; return False where it had none, and others have to vouch."""
+    if said is None or said.turn != (closing.round, closing.attempt) or not said.session.survivors:
+        return False
+    session = said.session
+    own = tuple(site for site in closing.survivors if site in session.group)
+    if not own and session.number >= 0:
+        return False  # its whole group was left out
+    if own != tuple(sorted(session.survivors)):
+        raise Broken.at(_STEP, "the published total is said to be of other sites than this site agreed to")
+    payload = agreement(session.listed, session.shares, session.survivors)
+    identities = {site: session.adverts[site].identity for site in session.survivors}
+    agreed = [site for site, one in closing.agreed.items() if site in identities and keys.signed(identities[site], payload, one)]
+    if len(agreed) < session.threshold:
+        raise Broken.at(_STEP, "the published total does not carry the signatures of enough sites that are in it")
+    start = "" if session.number < 0 else f"{session.number}/"
+    seal = [one.removeprefix(start) for one in closing.seal if one.startswith(start)]
+    mine = integers if not start else under(integers, start[:-1])
+    if not fits(session.common(), session.survivors, layout, mine, seal):
+        raise Broken.at(_STEP, "the published total is not what the sites' sums came to")
+    return True

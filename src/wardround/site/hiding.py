@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
+from wardround.combining.secure.wording import Broken
 from wardround.site import exchange, windows
 from wardround.site.gate import Site
+from wardround.study.errors import PolicyRefused
 from wardround.study.files import Data
-from wardround.study.task import Task, Update
+from wardround.study.task import Refusal, Task, Update
 
 
 def step(site: Site, task: Task) -> Update | None:
@@ -18,6 +21,13 @@ def step(site: Site, task: Task) -> Update | None:
     """
     found: Update | None = _steps(site).step(site, task)
     return found
+
+
+def refused(site: Site, task: Task, error: PolicyRefused | Broken) -> Refusal:
+    """Return the refusal of a task; where fault was found in a hidden sum, this site's part in the attempt is over."""
+    if isinstance(error, Broken):
+        _steps(site).end(site, task)
+    return replace(site.refuse(task, "accept", error.message, error.remedy), kind=type(error).__name__)
 
 
 def hidden(site: Site, task: Task, body: Data) -> Data:

@@ -89,8 +89,6 @@ class Rules(Section):
         for algorithm in protocol.algorithms:
             if algorithm.leaves()[0] > self.rounds:
                 yield "rounds", f"{algorithm.phase} may ask {algorithm.leaves()[0]} times; {self.rounds} are allowed"
-        if protocol.rounds.combine == "bucketed":
-            yield "rounds.combine", "sums in groups are for simulations until the division into groups is safe from a hostile coordinator"
         if "sums" not in self.may_leave:
             yield "may_leave", "sums over patients may not leave"
         if protocol.privacy.counts and not protocol.hides and "counts" not in self.may_leave:

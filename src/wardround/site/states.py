@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wardround.combining.secure.vouching import Behind
 from wardround.study.arrays import Arrays, Stored, from_bytes, keep, put_under, size_of, under
 from wardround.study.files import LARGE, Kept
 from wardround.study.task import Ask, Done, State
@@ -20,7 +21,7 @@ class States:
     """
 
     folder: Path
-    _new: dict[int, tuple[State | Done, bool]] = field(default_factory=dict, init=False, repr=False)
+    _new: dict[int, tuple[State | Done, Behind]] = field(default_factory=dict, init=False, repr=False)
 
     def state(self, number: int, phase: str) -> State | None:
         """Return the last state of a phase that has begun."""
@@ -42,17 +43,17 @@ class States:
         model = under(arrays, "model") if about["model"] else None
         return Done(phase, about["round"], under(arrays, "results"), about["stopped"], model)
 
-    def checked(self, number: int) -> bool:
-        """Say whether this site itself checked the last total behind where a phase stands."""
+    def behind(self, number: int) -> Behind:
+        """Return what stands behind where a phase stands: whether this site itself checked the last total, and who else was in it."""
         if number in self._new:
             return self._new[number][1]
         done = self.folder / f"{number}.done"
         path = done if done.exists() else self._states(number)[-1]
-        return bool(json.loads(Stored(path).metadata["wardround"])["checked"])
+        return Behind.of(json.loads(Stored(path).metadata["wardround"]))
 
-    def put(self, number: int, new: State | Done, checked: bool) -> None:
-        """Note where a phase stands, and whether this site checked the last total behind it; not on the disk before `save`."""
-        self._new[number] = (new, checked)
+    def put(self, number: int, new: State | Done, behind: Behind) -> None:
+        """Note where a phase stands, and what stands behind it; not on the disk before `save`."""
+        self._new[number] = (new, behind)
 
     def drop(self) -> None:
         """Forget what was noted since the last `save`."""
@@ -60,17 +61,17 @@ class States:
 
     def save(self) -> None:
         """Write down what was noted, in place of where the phases stood."""
-        for number, (new, checked) in sorted(self._new.items()):
-            self._write(number, new, checked)
+        for number, (new, behind) in sorted(self._new.items()):
+            self._write(number, new, behind)
         self._new.clear()
 
-    def _write(self, number: int, new: State | Done, checked: bool) -> None:
+    def _write(self, number: int, new: State | Done, behind: Behind) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         before = self._states(number)
         if isinstance(new, State):
-            path = keep(new.arrays, self.folder / f"{number}-{new.round:06}.state", json.dumps({"checked": checked})).path
+            path = keep(new.arrays, self.folder / f"{number}-{new.round:06}.state", json.dumps(behind.described)).path
         else:
-            about = {"round": new.round, "stopped": new.stopped, "model": new.model is not None, "checked": checked}
+            about = {"round": new.round, "stopped": new.stopped, "model": new.model is not None, **behind.described}
             arrays = {**put_under("results", new.results), **put_under("model", new.model or {})}
             path = keep(arrays, self.folder / f"{number}.done", json.dumps(about)).path
         for old in before:

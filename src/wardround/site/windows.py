@@ -42,13 +42,23 @@ def step(site: Site, task: Task) -> Update | None:
     try:
         new, said = _taken(site, task, session)
     except Broken:
-        if _due(session, task):  # what comes out of order, such as a repeat, changes nothing
-            sessions.keep(task, (session or _begun_by(site, task)).ended(), None)
+        if session is None and _due(session, task):
+            sessions.keep(task, _begun_by(site, task).ended(), None)
         raise
     update = None if said is None else logged(site, task, said)
     kept = replace(update, body=b"") if update is not None and task.stage == "open" else update  # large, and made again from the session
     sessions.keep(task, new, kept)
     return update
+
+
+def end(site: Site, task: Task) -> None:
+    """End this site's part in the attempt of a task in which it found fault; what comes out of order, such as a repeat, changes nothing.
+
+    Only in an attempt that it has begun: a false task of a later round must not be taken for the beginning of that.
+    """
+    last = site.state.sessions.last(task.phase, Window.from_json)
+    if last is not None and last.turn == (task.round, task.attempt) and last.session.stage != "over" and _due(last.session, task):
+        site.state.sessions.keep(task, last.session.ended(), None)
 
 
 def _again(site: Site, task: Task, last: Said[Window]) -> Update | None:

@@ -8,6 +8,9 @@ LEAST = 3
 IN_GROUPS = 15
 """Fewest sites that make three groups of five, among which a rule can leave any out."""
 
+IN_A_GROUP = 5
+"""Fewest sites of a group; none has more than seven."""
+
 
 def threshold(sites: int, quorum: int) -> int:
     """Return how many sites must be in a total, and must help to open it.
@@ -39,3 +42,20 @@ def allies(sites: int, quorum: int) -> int:
     (3, 1, 0)
     """
     return min((sites - 1) // 3, max(quorum, LEAST) - 2)
+
+
+def allies_in_groups(sites: int) -> int:
+    """Return how many sites a hostile coordinator may have on its side where sums are in groups, even if all of them fall into one group.
+
+    Two fewer than must be in a group's total, so that two others are in it; and too few for two different totals of the group, each with
+    enough signatures: these need other honest sites.
+
+    Args:
+        sites: of the study's first round.
+
+    >>> allies_in_groups(15), allies_in_groups(18), allies_in_groups(19)
+    (2, 3, 2)
+    """
+    count = max(sites // IN_A_GROUP, 1)
+    sizes = {sites // count, -(-sites // count)}
+    return min(min(2 * size // 3 - 1, 2 * (2 * size // 3 + 1) - size - 1) for size in sizes)

@@ -18,6 +18,7 @@ from wardround.combining.secure.masks import add
 from wardround.combining.secure.opening import Opening
 from wardround.combining.secure.session import Session, begin, follow
 from wardround.combining.secure.shamir import Entropy
+from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.words import STAGES, bond_of, read_adverts, read_revealed, read_sealed
 from wardround.study.canonical import canonical, digest
 from wardround.study.task import Task
@@ -66,7 +67,7 @@ class Exchange:
         for site in sites:
             asked = task(site, **self.task)
             self.sessions[site], self.said["keys"][site] = begin(
-                asked, Party(frozenset({*self.names, *self.strangers}), self.quorum), self.signing[site], True, self.entropy[site]
+                asked, Party(frozenset({*self.names, *self.strangers}), self.quorum), self.signing[site], Behind(), self.entropy[site]
             )
 
     def follow(self, stage: str, site: str, said: bytes, known: Mapping[str, str] | None = None) -> bytes:

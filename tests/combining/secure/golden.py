@@ -1,4 +1,4 @@
-"""Play the two attempts whose bytes stand in tests/vectors/secure; run as a module, write them anew.
+"""Play the attempts whose bytes stand in tests/vectors/secure; run as a module, write them anew.
 
 python -m tests.combining.secure.golden
 """
@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from tests.combining.secure.exchange import Exchange, task
+from tests.combining.secure.one_message import HELPING, NAMES, Sum
 from wardround.combining.secure.masks import add
+from wardround.combining.secure.window import HELPERS, classes_of
+from wardround.study.arrays import Arrays
+from wardround.study.layout import Term
 
 FOLDER = Path(__file__).parents[2] / "vectors/secure"
 ATTEMPTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Collection[str]]]] = {
@@ -21,6 +25,13 @@ ATTEMPTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Collection[str]]]] = 
     "five": (("aarau", "basel", "bern", "chur", "olten"), {"answer": ["bern"]}),
 }
 """Sites, and who drops out before which stage."""
+
+BOUND = ("study", "protocol", "phase", "round", "attempt", "ask", "roster")
+ONE_MESSAGE = "one-message"
+ABSENT = "basel"
+"""A helper that gives no sums itself."""
+
+LAYOUT = (Term("small", (5,), 32, 1.0, 1.0), Term("large", (2, 2), 64, 1.0, 1.0))
 
 
 def sums(place: int) -> dict[str, np.ndarray]:
@@ -48,7 +59,7 @@ def made(name: str) -> dict[str, Any]:
     survivors = list(exchange.said["answer"])
     hidden = {tensor: {site: _hidden(exchange, tensor, site) for site in survivors} for tensor in ("small", "large")}
     return {
-        "task": {what: getattr(asked, what) for what in ("study", "protocol", "phase", "round", "attempt", "ask", "roster")},
+        "task": {what: getattr(asked, what) for what in BOUND},
         "quorum": exchange.quorum,
         "bond": exchange.bond,
         "listed": exchange.sessions[survivors[0]].listed,
@@ -78,12 +89,66 @@ def _texts(values: np.ndarray) -> list[str]:
     return [str(value) for value in values.reshape(-1).tolist()]
 
 
+def made_in_one_message() -> dict[str, Any]:
+    """Return everything that is said and computed in an attempt of a sum of one message; each helper reveals both classes that it can."""
+    played, asked = Sum(layout=LAYOUT, fixed=True), task("")
+    own = {site: sums(place) for place, site in enumerate(NAMES, start=1) if site != ABSENT}
+    hidden = {site: played.answer(site, values) for site, values in own.items()}
+    passed = {helper: played.parcelled(played.told(helper)).decode() for helper in HELPING}
+    for helper in HELPING:
+        played.agree(helper)
+    ways = [(helper, number) for at, helper in enumerate(HELPING) for number in classes_of(at)]
+    revealed = {(helper, number): played.open(helper, number) for helper, number in ways}
+    first = [next(value for (_, one), value in revealed.items() if one == number) for number in range(HELPERS)]
+    return {
+        "task": {what: getattr(asked, what) for what in BOUND},
+        "quorum": played.quorum,
+        "helpers": list(HELPING),
+        "bond": played.sessions[HELPING[0]].bond,
+        "sites": {site: _of_one(played, site, own.get(site, {})) for site in NAMES},
+        "said": {
+            "keys": {site: said.decode() for site, said in played.said["keys"].items()},
+            "answer": {site: {"masked": _all(hidden[site]), "parcel": parcel.hex()} for site, parcel in played.parcels.items()},
+            "agree": {site: said.decode() for site, said in played.said["agree"].items()},
+            "open": {helper: {str(at): _all(revealed[one, at]) for one, at in ways if one == helper} for helper in HELPING},
+        },
+        "passed on": {
+            "answer": played.relay().decode(),
+            "agree": passed,
+            "open": {helper: {str(at): played.signed(at).decode() for one, at in ways if one == helper} for helper in HELPING},
+        },
+        "total": _all({term.name: _opened(term, list(hidden.values()), first) for term in LAYOUT}),
+    }
+
+
+def _of_one(played: Sum, site: str, own: Arrays) -> dict[str, Any]:
+    session = played.sessions[site]
+    return {
+        "identity": played.known[site],
+        "channel": session.channel,
+        "seeds": list(session.seeds),
+        "masks": [mask.key.hex() for mask in session.masks()],
+        "sums": _all(own),
+    }
+
+
+def _opened(term: Term, hidden: list[dict[str, np.ndarray]], revealed: list[Arrays]) -> np.ndarray:
+    total: np.ndarray = np.sum([one[term.name] for one in hidden], axis=0, dtype=f"u{term.bits // 8}")
+    for one in revealed:
+        total = total - one[term.name]
+    return total.view(f"i{term.bits // 8}")
+
+
+def _all(arrays: Arrays) -> dict[str, list[str]]:
+    return {name: _texts(arrays[name]) for name in arrays}
+
+
 def written(name: str) -> str:
     """Return the text of an attempt's file."""
-    return json.dumps(made(name), indent=1) + "\n"
+    return json.dumps(made_in_one_message() if name == ONE_MESSAGE else made(name), indent=1) + "\n"
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name in ATTEMPTS:
+    for name in (*ATTEMPTS, ONE_MESSAGE):
         (FOLDER / f"{name}.json").write_text(written(name))

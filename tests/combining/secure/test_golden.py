@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from tests.combining.secure.golden import ATTEMPTS, FOLDER, sums, written
+from tests.combining.secure.golden import ATTEMPTS, FOLDER, ONE_MESSAGE, sums, written
 from wardround.study.canonical import canonical
 
 
@@ -19,13 +19,13 @@ def golden(name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ATTEMPTS)
+@pytest.mark.parametrize("name", (*ATTEMPTS, ONE_MESSAGE))
 def test_every_message_has_the_golden_bytes(name: str) -> None:
     assert written(name) == (FOLDER / f"{name}.json").read_text()
 
 
 def test_no_other_vectors_lie_there() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in ATTEMPTS}
+    assert {path.name for path in FOLDER.iterdir()} == {"README.md", *(f"{name}.json" for name in (*ATTEMPTS, ONE_MESSAGE))}
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)

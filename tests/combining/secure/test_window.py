@@ -2,77 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.combining.secure.exchange import task
+from tests.combining.secure.one_message import HELPING, LAYOUT, NAMES, Sum
 from wardround.combining.secure import window
 from wardround.combining.secure.masks import add
 from wardround.combining.secure.window import HELPERS, Window, classes_of, commitments, passed_on
 from wardround.combining.secure.wording import Broken
-from wardround.combining.secure.words import bond_of
-from wardround.study.arrays import Arrays
-from wardround.study.canonical import canonical
-from wardround.study.layout import Term
-
-LAYOUT = (Term("x", (7,), 32, 1.0, 1.0), Term("n", (), 64, 1.0, 1.0, "count"))
-NAMES = ("aarau", "basel", "chur", "davos", "engadin")
-HELPING = ("aarau", "basel", "chur")
-
-
-@dataclass
-class Sum:
-    """Play one attempt."""
-
-    quorum: int = 3
-    sessions: dict[str, Window] = field(default_factory=dict)
-    parcels: dict[str, bytes] = field(default_factory=dict)
-    agreed: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.keys = {name: Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest()) for name in NAMES}
-        self.known = {name: key.public_key().public_bytes_raw().hex() for name, key in self.keys.items()}
-        self.helpers: list[dict[str, Any]] = []
-        for name in HELPING:
-            self.sessions[name], said = window.begin(task(name), HELPING, self.quorum, self.keys[name])
-            self.helpers += json.loads(said)["helpers"]
-
-    def relay(self) -> bytes:
-        return canonical({"helpers": self.helpers})
-
-    def answer(self, site: str, values: Arrays, relay: bytes | None = None) -> dict[str, np.ndarray]:
-        new = self.sessions.get(site) or Window(bond_of(task(site)), site, HELPING, self.quorum, "keys")
-        self.sessions[site], met = window.answer(new, relay or self.relay(), self.keys[site])
-        assert met == {name: self.known[name] for name in HELPING}
-        assert Window.from_json(self.sessions[site].to_json()) == self.sessions[site]
-        self.parcels[site] = bytes.fromhex(self.sessions[site].parcel)
-        hidden = {term.name: np.array(values[term.name]).view(f"uint{term.bits}") for term in LAYOUT}
-        for number, term in enumerate(LAYOUT):
-            add(self.sessions[site].masks(), number, hidden[term.name])
-        return hidden
-
-    def agree(self, helper: str, **changes: str) -> None:
-        parcels = {site: passed_on(one, HELPING.index(helper)) for site, one in self.parcels.items()} | changes
-        self.sessions[helper], said = window.agree(self.sessions[helper], self.parcelled(parcels), self.keys[helper])
-        self.agreed[helper] = json.loads(said)["signature"][helper]
-
-    def parcelled(self, parcels: Mapping[str, str]) -> bytes:
-        return canonical({"helpers": self.helpers, "parcels": dict(parcels)})
-
-    def open(self, helper: str, number: int, signatures: Mapping[str, str] | None = None) -> Arrays:
-        said = canonical({"signatures": dict(self.agreed if signatures is None else signatures), "class": number})
-        self.sessions[helper], asked = window.opening(self.sessions[helper], said, self.known)
-        assert asked == number
-        return self.sessions[helper].revealed(number, LAYOUT)
 
 
 def changed(made: Sum, change: str) -> None:

@@ -2,7 +2,7 @@
 
 It speaks to nobody: `driving.drive` carries what it asks and brings what is said. Sites that drop out before they have given their masked
 sums are left out; from then on the total stands, and it opens with a threshold of those who are in it. Whoever finds fault in the last two
-exchanges ends the attempt, and nothing is opened.
+exchanges ends the attempt, and nothing is opened; whom its own rules keep from helping is away, like one that is silent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wardround.combining.secure.bodies import masked_specs, unpack_masked
 from wardround.combining.secure.masks import add
 from wardround.combining.secure.opening import Opening
 from wardround.combining.secure.seal import NAME
-from wardround.combining.secure.wording import Broken
+from wardround.combining.secure.wording import Broken, finds_fault
 from wardround.combining.secure.words import (
     STAGES,
     Advert,
@@ -63,7 +63,7 @@ class Attempt:
     Args:
         tasks: of stage "answer", one a site that is asked.
         quorum: fewest of them in a total.
-        roster: names of all sites of the round, where these are one group of them.
+        roster: names of all sites of the study's first round; none: these are all.
     """
 
     stages: Sequence[Stage] = STAGES
@@ -126,14 +126,16 @@ class Attempt:
 
     def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
         """Close an exchange; return the refusals that leave their sites out."""
-        found = [one for one in refusals if stage not in ("agree", "open") or one.where != "deadline"]
+        late = stage in ("agree", "open")  # the total stands: who is away now is in it, and is named only if it cannot be opened
+        away = [one for one in refusals if late and not finds_fault(one)]
+        found = [one for one in refusals if one not in away]
         found += self._unvouched() if stage == "keys" else []
         here = len(self._here(stage))
         if found and stage in ("agree", "open"):
             self.over = f"{found[0].site} found fault with the secure sum or broke it, so nothing was opened"
         elif not self.over and here < self.least:
             self.over = f"{here} sites were left for the secure sum, which opens with {self.least}"
-        return found
+        return found + away if self.over else found
 
     def outcome(self, refused: int) -> Total | Short:
         """Return the opened total, held against what its sites may send; or why there is none.

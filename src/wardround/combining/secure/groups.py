@@ -1,9 +1,12 @@
 """Divide sites into groups by chance, and combine what the groups came to by a rule that a few bad groups cannot bend.
 
-Masks hide a hostile site from everybody, so nobody can leave it out. Where that weighs more than hiding each site among all others, sites
-are divided anew each phase and round into groups of five or more; each group's total is opened, and the mean update is the trimmed mean
-over groups. Then a hostile site spoils its group, and the rule leaves the group's extremes out. What is given up: a total of five hospitals
-shows more of each than a total of all.
+Masks hide a hostile site from everybody, so nobody can leave it out. Where that weighs more than hiding each site among all others, the
+sites of the study's first round are divided into groups of five or more, for the whole study; each group's total is opened, and the mean
+update is the trimmed mean over groups. Then a hostile site spoils its group, and the rule leaves the group's extremes out. What is
+given up: a total of five hospitals shows more of each than a total of all.
+
+The source divides anew each round. Here that would show single sites: whatever is the same in each round, such as how many examples a site
+has, would follow from a few rounds' totals of other and other groups by solving equations.
 
 Source: the bucketing of Karimireddy et al., Byzantine-robust learning on heterogeneous datasets via bucketing, ICLR 2022; trimmed mean of
 Yin et al., Byzantine-robust distributed learning, ICML 2018.
@@ -19,9 +22,9 @@ import numpy as np
 
 from wardround.study.layout import Layout
 from wardround.study.streams import Stream
+from wardround.study.threshold import IN_A_GROUP
 
-SIZE = 5
-"""Fewest sites of a group."""
+SIZE = IN_A_GROUP
 
 LEAST = 3
 """Fewest groups among which a rule can leave any out."""
@@ -29,16 +32,15 @@ LEAST = 3
 Groups = tuple[tuple[str, ...], ...]
 
 
-def groups_of(protocol: str, phase: str, round_: int, sites: Sequence[str]) -> Groups:
+def groups_of(protocol: str, sites: Sequence[str]) -> Groups:
     """Return who is with whom, sorted; everybody works this out from the signed protocol, nobody chooses it.
 
-    The same in each attempt of a round, so that repeating a round shows no sum of other sites.
+    The same in all rounds and attempts, whoever is asked, so that no total is ever of sites of two groups. It is spread like chance, but
+    whoever writes the protocol can try texts until it suits: nothing that is hidden rests on it.
 
     Args:
         protocol: its digest.
-        phase: its name.
-        round_: from 0.
-        sites: who is asked, at least 15.
+        sites: who was asked in the study's first round, at least 15.
 
     Raises:
         ValueError: fewer than 15 sites.
@@ -46,7 +48,7 @@ def groups_of(protocol: str, phase: str, round_: int, sites: Sequence[str]) -> G
     if len(sites) < SIZE * LEAST:
         raise ValueError(f"{len(sites)} sites make fewer than {LEAST} groups of {SIZE}")
     names = sorted(sites)
-    rng = Stream(hashlib.sha256(protocol.encode()).digest()).child("groups", phase, round_).generator()
+    rng = Stream(hashlib.sha256(protocol.encode()).digest()).child("groups").generator()
     order = [names[number] for number in rng.permutation(len(names))]
     count = len(names) // SIZE
     return tuple(sorted(tuple(sorted(order[start::count])) for start in range(count)))
@@ -60,11 +62,13 @@ class Party:
         sites: their names, its own among them.
         quorum: fewest of them in a total.
         number: of the group; -1 where all sites are one.
+        everybody: who may be in the round, where that is more than these.
     """
 
     sites: frozenset[str]
     quorum: int
     number: int = -1
+    everybody: frozenset[str] = frozenset()
 
 
 def parties(groups: Groups) -> tuple[Party, ...]:
@@ -95,10 +99,15 @@ def trimmed(values: Sequence[np.ndarray]) -> np.ndarray:
         >>> float(trimmed([np.array(1.0), np.array(2.0), np.array(1e9)]))
         2.0
     """
-    least = max(1, len(values) // 4) if len(values) >= LEAST else 0
+    least = left_out(len(values))
     ordered = np.sort(np.stack(values), axis=0)
     kept = ordered[least : len(values) - least]
     return np.asarray(_added(kept) / len(kept))
+
+
+def left_out(groups: int) -> int:
+    """Return how many groups the rule leaves out at each end."""
+    return max(1, groups // 4) if groups >= LEAST else 0
 
 
 def _added(values: Iterable[np.ndarray]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,10 @@ import numpy as np
 from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
 from wardround.combining.secure.attempt import Attempt
 from wardround.combining.secure.driving import drive
+from wardround.combining.secure.grouped import GroupAttempt, Together
 from wardround.combining.secure.groups import LEAST, SIZE, Party, combined, groups_of, parties
+from wardround.combining.secure.vouching import opened_groups, vouchers
+from wardround.combining.secure.words import read_roster
 from wardround.study.arrays import Arrays, specs_of, under
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Hides
@@ -26,13 +29,23 @@ class Secure(Combiner):
 
     hides: ClassVar[Hides] = "exchanges"
 
+    def divided(self, protocol: str, roster: Sequence[str]) -> tuple[Party, ...]:
+        """Return the groups in which sites mask; none where all are one.
+
+        Args:
+            protocol: its digest.
+            roster: who was asked in the study's first round.
+        """
+        return ()
+
     def party(self, task: Task, roster: Sequence[str], quorum: int) -> Party:
         """Return among whom a site masks: everybody."""
         return Party(frozenset(roster), quorum)
 
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the sites that gave their masked sums, or `Short`."""
-        attempt = Attempt(tasks, threshold(len(tasks), quorum))
+        roster = first_roster(tasks)
+        attempt = Attempt(tasks, threshold(len(roster), quorum), roster)
         refusals = drive(engine, [attempt], admit)
         return attempt.outcome(len({one.site for one in refusals})), tuple(refusals)
 
@@ -43,7 +56,19 @@ class Secure(Combiner):
 
 @dataclass(frozen=True)
 class Bucketed(Secure):
-    """Sum within random groups of five sites or more, and let a rule combine the groups, so that no site can bend the whole."""
+    """Sum within groups of five sites or more, and let a rule combine the groups, so that no site can bend the whole."""
+
+    def divided(self, protocol: str, roster: Sequence[str]) -> tuple[Party, ...]:
+        """Return the groups of the study: of the sites of the first round, whoever is asked now.
+
+        Raises:
+            WardroundError: too few sites for groups.
+        """
+        try:
+            return parties(groups_of(protocol, roster))
+        except ValueError as error:
+            remedy = f'Have {SIZE * LEAST} sites or more, or write combine = "secure".'
+            raise WardroundError(f"{len(roster)} sites are too few for groups of {SIZE}.", remedy) from error
 
     def party(self, task: Task, roster: Sequence[str], quorum: int) -> Party:
         """Return among whom a site masks: its group.
@@ -51,32 +76,54 @@ class Bucketed(Secure):
         Raises:
             WardroundError: too few sites for groups.
         """
-        return next(party for party in _parties(task, roster) if task.site in party.sites)
+        groups = self.divided(task.protocol, roster)
+        return replace(next(party for party in groups if task.site in party.sites), everybody=frozenset(roster))
 
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return a total whose means are what the rule makes of the groups' means, or `Short`."""
-        roster = sorted(task.site for task in tasks)
-        groups = _parties(tasks[0], roster)
-        attempts = [Attempt([task for task in tasks if task.site in party.sites], party.quorum, roster) for party in groups]
-        refusals = drive(engine, attempts, admit)
+        roster = first_roster(tasks)
+        groups = self.divided(tasks[0].protocol, roster)
+        last = tasks[0].closed[-1:]
+        together = Together(roster, vouchers(groups, opened_groups(groups, last[0].survivors)) if last else (), quorum)
+        for party in groups:
+            if here := [task for task in tasks if task.site in party.sites]:
+                GroupAttempt(here, party, together)
+        refusals = drive(engine, together.attempts, admit)
         gone = {one.site for one in refusals}
-        outcomes = {party: attempt.outcome(len(gone & party.sites)) for party, attempt in zip(groups, attempts, strict=True)}
+        outcomes = {one.party: one.outcome(len(gone & one.party.sites)) for one in together.attempts}
         opened = {party.number: one for party, one in outcomes.items() if isinstance(one, Total)}
         for party, one in outcomes.items():
-            if isinstance(one, Short):
+            if isinstance(one, Short) and one.why != together.why:
                 why = f"its group was not opened: {one.why}"
                 left = [task for task in tasks if task.site in party.sites - gone]
                 refusals += [Refusal(task.digest, task.site, "admit", why, _AGAIN, again=True) for task in left]
         found = sum(total.sites for total in opened.values())
-        if len(opened) < LEAST or found < quorum:
-            why = f"{len(opened)} groups with {found} sites were opened, and {LEAST} groups are needed"
-            return Short(found, max(quorum, LEAST * min(party.quorum for party in groups)), why), tuple(refusals)
+        if together.why or len(opened) < LEAST or found < quorum:
+            why = together.why or f"{len(opened)} groups with {found} sites were opened, and {LEAST} groups are needed"
+            least = max(quorum, LEAST * min(party.quorum for party in groups))
+            return Short(len(tasks) - len({one.site for one in refusals}), least, why), tuple(refusals)
         return _together(tasks[0].body.layout, opened), tuple(refusals)
 
-    def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
-        """Return the sums that the published totals of the groups stand for."""
-        numbers = sorted({name.partition("/")[0] for name in integers}, key=int)
-        return combined(layout, [opened_sums(layout, under(integers, number), sites) for number in numbers])
+
+def first_roster(tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Return the sites of the study's first round, as the tasks tell sites; those that are asked, where they tell none."""
+    return read_roster(tasks[0]) if tasks[0].relay else tuple(sorted(task.site for task in tasks))
+
+
+def grouped_sums(layout: Layout, integers: Arrays, groups: Mapping[int, Sequence[str]]) -> Arrays:
+    """Return the sums that the published totals of groups stand for.
+
+    Args:
+        layout: of each of them.
+        integers: by group's number and term, such as "0/update/w".
+        groups: who is in the total of each.
+
+    Raises:
+        OutOfBounds: they are of other groups or terms, or one is beyond what its sites may send.
+    """
+    if set(integers) != {f"{number}/{term.name}" for number in groups for term in layout}:
+        raise OutOfBounds("the published totals are not those of the groups that are said to be opened")
+    return combined(layout, [opened_sums(layout, under(integers, str(number)), len(groups[number])) for number in sorted(groups)])
 
 
 def opened_sums(layout: Layout, integers: Arrays, sites: int) -> Arrays:
@@ -91,15 +138,7 @@ def opened_sums(layout: Layout, integers: Arrays, sites: int) -> Arrays:
     return decoded(layout, integers)
 
 
-_AGAIN = "It is asked again in the next round, in another group."
-
-
-def _parties(task: Task, roster: Sequence[str]) -> tuple[Party, ...]:
-    try:
-        return parties(groups_of(task.protocol, task.phase, task.round, roster))
-    except ValueError as error:
-        remedy = f'Have {SIZE * LEAST} sites or more, or write combine = "secure".'
-        raise WardroundError(f"{len(roster)} sites are too few for groups of {SIZE}.", remedy) from error
+_AGAIN = "It is asked again in the next round."
 
 
 def _together(layout: Layout, opened: Mapping[int, Total]) -> Total:

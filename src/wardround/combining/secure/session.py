@@ -20,6 +20,7 @@ from wardround.combining.secure import keys, shamir
 from wardround.combining.secure.groups import Party
 from wardround.combining.secure.masks import Mask
 from wardround.combining.secure.shamir import PRIME, SHARE_BYTES, Entropy
+from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import (
     STAGES,
@@ -66,6 +67,8 @@ class Session:
         survivors: who is in the total, once agreed.
         group: who may mask with this site.
         number: of the group; -1 where all sites are one.
+        everybody: who may be in the round.
+        behind: who must vouch for the total behind what is asked.
     """
 
     bond: str
@@ -81,6 +84,8 @@ class Session:
     survivors: frozenset[str] = frozenset()
     group: frozenset[str] = frozenset()
     number: int = -1
+    everybody: frozenset[str] = frozenset()
+    behind: Behind = field(default_factory=Behind)
 
     @property
     def listed(self) -> str:
@@ -113,7 +118,8 @@ class Session:
             name: getattr(self, name) for name in ("bond", "site", "quorum", "stage", "channel", "mask", "seed", "part", "number")
         }
         named |= {name: {site: asdict(one) for site, one in getattr(self, name).items()} for name in ("adverts", "shares")}
-        return canonical({**named, "survivors": sorted(self.survivors), "group": sorted(self.group)})
+        named |= {name: sorted(getattr(self, name)) for name in ("survivors", "group", "everybody")}
+        return canonical({**named, "behind": self.behind.described})
 
     @classmethod
     def from_json(cls, data: bytes) -> Session:
@@ -121,11 +127,12 @@ class Session:
         found = json.loads(data)
         found["adverts"] = {site: Advert(**one) for site, one in found["adverts"].items()}
         found["shares"] = {site: Shares(**one) for site, one in found["shares"].items()}
-        return cls(**{**found, "survivors": frozenset(found["survivors"]), "group": frozenset(found["group"])})
+        sets = {name: frozenset(found.get(name, ())) for name in ("survivors", "group", "everybody")}
+        return cls(**{**found, **sets, "behind": Behind.of(found.get("behind", {"checked": True}))})
 
 
 def begin(
-    task: Task, party: Party, signing: Ed25519PrivateKey, checked: bool, entropy: Entropy = secrets.token_bytes
+    task: Task, party: Party, signing: Ed25519PrivateKey, behind: Behind, entropy: Entropy = secrets.token_bytes
 ) -> tuple[Session, bytes]:
     """Make fresh keys for an attempt, and return the signed advert of them.
 
@@ -133,7 +140,7 @@ def begin(
         task: of stage "keys".
         party: among whom this site masks.
         signing: the site's identity.
-        checked: whether the site vouches for the last total behind what is asked.
+        behind: whether the site vouches for the last total behind what is asked, and who else must.
         entropy: a cryptographic generator.
     """
     channel, mask, seed, part = (entropy(keys.KEY_BYTES) for _ in range(4))
@@ -145,11 +152,12 @@ def begin(
         publics[0],
         publics[1],
         keys.commitment(bond, "seed", task.site, value=seed),
-        "yes" if checked else "no",
+        behind.says,
     )
     advert = replace(advert, signature=keys.sign(signing, advert.signed_part(bond)))
     secret = (channel.hex(), mask.hex(), seed.hex(), part.hex())
     session = Session(bond, task.site, party.quorum, "keys", *secret, {task.site: advert}, group=party.sites, number=party.number)
+    session = replace(session, everybody=party.everybody or party.sites, behind=behind)
     return session, canonical({"adverts": [asdict(advert)]})
 
 
@@ -180,16 +188,15 @@ def follow(
 
 
 def _share(session: Session, said: bytes, signing: Ed25519PrivateKey, known: Mapping[str, str], entropy: Entropy) -> tuple[Session, bytes]:
-    """Check everybody's adverts, and seal shares of this site's secrets for each."""
-    adverts = read_adverts("shares", said)
-    _genuine(session, adverts, known)
+    """Check everybody's adverts, and seal shares of this site's secrets for each site of its group."""
+    everybody = read_adverts("shares", said)
+    _genuine(session, everybody, known)
+    adverts = {site: one for site, one in everybody.items() if site in session.group}
     session = replace(session, adverts=adverts)
     names, bond, least = sorted(adverts), session.listed, session.threshold
     if len(names) < least:
         raise Broken.at("shares", f"only {len(names)} sites take part, {least} are needed")
-    vouching = sum(one.checked == "yes" for one in adverts.values())
-    if 2 * vouching <= len(names):
-        reason = f"{vouching} of {len(names)} sites checked the last total themselves, more than half are needed: it may be invented"
+    if reason := session.behind.missing({site: one.checked for site, one in everybody.items()}):
         raise Broken.at("shares", reason)
     halves = [shamir.split(bytes.fromhex(secret), least, len(names), entropy) for secret in (session.seed, session.mask)]
     sealed = {}
@@ -212,8 +219,8 @@ def _share(session: Session, said: bytes, signing: Ed25519PrivateKey, known: Map
 
 def _genuine(session: Session, adverts: Mapping[str, Advert], known: Mapping[str, str]) -> None:
     """Refuse a list of adverts that does not hold this site's own, or one that its site did not sign for this attempt."""
-    if not adverts.keys() <= session.group:
-        raise Broken.at("shares", "a site is in the list that does not belong to this site's round or group")
+    if not adverts.keys() <= session.everybody:
+        raise Broken.at("shares", "a site is in the list that does not belong to this site's round")
     if adverts.get(session.site) != session.adverts[session.site]:
         raise Broken.at("shares", "this site's own keys are not in the list as it sent them")
     identities, both = [one.identity for one in adverts.values()], [one.mask for one in adverts.values()]

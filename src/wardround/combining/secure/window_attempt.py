@@ -12,7 +12,7 @@ from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
 from wardround.combining.secure import keys, window
 from wardround.combining.secure.attempt import EXCHANGE_SECONDS, Relays, insist, staged
 from wardround.combining.secure.window import HELPERS, HelperKey, agreement, commitments, passed_on, signer, sums_specs
-from wardround.combining.secure.wording import Broken
+from wardround.combining.secure.wording import Broken, finds_fault
 from wardround.combining.secure.words import bond_of, read_signatures
 from wardround.study.files import Data, blocks
 from wardround.study.layout import Layout
@@ -48,7 +48,7 @@ class WindowAttempt:
         self._missing = set(range(HELPERS))
         self._asked: dict[str, int] = {}
         self._opening = 0
-        self._silent: dict[str, Refusal] = {}
+        self._away: dict[str, Refusal] = {}
 
     def tasks(self, stage: Stage) -> list[Task]:
         """Return the tasks of one exchange: who is asked, and what is passed on; none when the attempt is over."""
@@ -82,15 +82,15 @@ class WindowAttempt:
     def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
         """Close an exchange; return the refusals that leave their sites out."""
         self._opening += stage == "open"
-        late = stage in ("agree", "open")  # the total stands: who falls silent now is in it, and is named only if it cannot be opened
-        found = [one for one in refusals if not late or one.where != "deadline"]
-        self._silent |= {one.site: one for one in refusals if late and one.where == "deadline"}
+        late = stage in ("agree", "open")  # the total stands: who is away now is in it, and is named only if it cannot be opened
+        found = [one for one in refusals if not late or finds_fault(one)]
+        self._away |= {one.site: one for one in refusals if late and not finds_fault(one)}
         if not self.over:
             self._judge(stage, found)
         if self.over:
-            found += self._silent.values()
+            found += self._away.values()
             found += self._unasked(found) if stage == "keys" else []
-            self._silent = {}
+            self._away = {}
         return found
 
     def _judge(self, stage: Stage, refusals: Sequence[Refusal]) -> None:

@@ -11,11 +11,13 @@ from wardround.combining.secure.keys import KEY_BYTES
 from wardround.combining.secure.shamir import SHARE_BYTES
 from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError
+from wardround.study.task import Refusal
 
 SIGNED = "application/vnd.wardround.secure-sum+json"
 """Stands in whatever a site signs for other sites, so that the signature means nothing anywhere else."""
 
 T = TypeVar("T")
+_BEGINS = "secure sum, "
 _REMEDY = "This attempt is over for this site. If it happens again, have the study's record verified: somebody broke the protocol."
 
 
@@ -25,7 +27,16 @@ class Broken(VerificationError):
     @classmethod
     def at(cls, stage: str, reason: str, remedy: str = _REMEDY) -> Broken:
         """Return the error that names the step."""
-        return cls(f"secure sum, {stage}: {reason}", remedy)
+        return cls(f"{_BEGINS}{stage}: {reason}", remedy)
+
+
+def finds_fault(refusal: Refusal) -> bool:
+    """Say whether a refusal says that somebody broke the sum, be it the site or the coordinator that found so.
+
+    What a hospital's own rules forbid, such as its hours, is an absence, and so is what does not come in time. The class of an error does
+    not travel, only its words.
+    """
+    return refusal.where == "admit" or refusal.reason.startswith(_BEGINS)
 
 
 def read(stage: str, data: bytes, *keys: str, take: str = "") -> Any:
@@ -79,7 +90,6 @@ def name_at(stage: str, value: Any) -> str:
 
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_.-]{0,63}").fullmatch
-YES_NO = re.compile("yes|no").fullmatch
 HEX32 = re.compile(f"[0-9a-f]{{{2 * KEY_BYTES}}}").fullmatch
 HEX64 = re.compile("[0-9a-f]{128}").fullmatch
 SHARE = re.compile(f"[0-9a-f]{{{2 * SHARE_BYTES}}}").fullmatch

@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from wardround.combining.secure import keys
 from wardround.combining.secure.keys import KEY_BYTES, NONCE_BYTES
 from wardround.combining.secure.shamir import PRIME, SHARE_BYTES
-from wardround.combining.secure.wording import HEX32, HEX64, NAME, SHARE, SIGNED, YES_NO, Broken, exactly, items, name_at, read
+from wardround.combining.secure.wording import HEX32, HEX64, NAME, SHARE, SIGNED, Broken, exactly, items, name_at, read
 from wardround.study.canonical import canonical, digest_json
 from wardround.study.task import Stage, Task
 
 STAGES: tuple[Stage, ...] = ("keys", "shares", "answer", "agree", "open")
 
+_CHECKED = re.compile("yes|no|[0-9a-f]{64}").fullmatch
 SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + KEY_BYTES + 16
 
 
@@ -35,6 +36,7 @@ class Advert:
         mask: public key of its masks with other sites.
         seed: commitment to the seed of its own mask.
         checked: "yes" if the site itself held the last total behind what is asked against its seal, or there was none; else "no".
+            Where sums are in groups, in place of "yes" a digest of the closings that it followed (see `vouching.Behind`).
         signature: by its identity over all of it and the attempt, 128 hex digits.
     """
 
@@ -121,7 +123,7 @@ def read_adverts(stage: str, data: bytes) -> dict[str, Advert]:
     """
     found: dict[str, Advert] = {}
     for one in items(stage, read(stage, data, "adverts"), list):
-        shapes = {"site": NAME, **dict.fromkeys(("identity", "channel", "mask", "seed"), HEX32), "checked": YES_NO, "signature": HEX64}
+        shapes = {"site": NAME, **dict.fromkeys(("identity", "channel", "mask", "seed"), HEX32), "checked": _CHECKED, "signature": HEX64}
         advert = Advert(**exactly(stage, one, **shapes))
         if advert.site in found:
             raise Broken.at(stage, f"site {advert.site} is named twice")

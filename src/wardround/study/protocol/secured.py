@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wardround.study.protocol.protocol import Protocol
-from wardround.study.threshold import LEAST, allies, threshold
+from wardround.study.threshold import IN_A_GROUP, IN_GROUPS, LEAST, allies, allies_in_groups, threshold
 
 
 def promised(protocol: Protocol) -> Iterator[str]:
@@ -13,9 +13,10 @@ def promised(protocol: Protocol) -> Iterator[str]:
     fewest = max(protocol.rounds.quorum, LEAST)
     match protocol.rounds.combine:
         case "bucketed":
-            yield "Secure sums in groups: chance divides the hospitals into groups of five or more, anew each round."
+            yield "Secure sums in groups: the hospitals of the first round are divided into groups of five to seven for the whole study."
             yield "Each hospital's sums leave under masks; the coordinator sees the total of each group, and no hospital's own sums."
-            yield "A rule then combines the groups and leaves the extreme ones out. For simulations only: hospitals' gates refuse it."
+            yield f"A rule then combines the groups' mean updates. {_left_out(protocol.bounds.sites)}"
+            yield "Everything else (counts, standardisation, test figures) is added up over all groups: there the rule leaves nobody out."
         case "one_message":
             yield "Sum of one message: each hospital's sums leave under masks; the coordinator sees only their total."
             yield f"Three helpers hold the seeds of the masks, each seed two of them: {', '.join(protocol.rounds.helpers)}."
@@ -38,6 +39,7 @@ def closing(protocol: Protocol) -> Iterator[str]:
     match protocol.rounds.combine:
         case "bucketed":
             yield "A group closes with more than two thirds of its hospitals; a round with three groups and the number of hospitals above."
+            yield "A round begins only where, of each group in the last total, enough hospitals are here that were in it: three of five."
         case "one_message":
             yield "The three helpers must be there when a round begins and when it closes; every other hospital once in between."
         case _:
@@ -65,13 +67,38 @@ def remaining(protocol: Protocol) -> Iterator[str]:
             yield f"So do {fewest - 1} hospitals together with it see another's, since it may close a round with {fewest} (rounds.quorum)."
             yield "A coordinator that publishes another total than the true one, within the limits, is not found out in this mode."
         case "bucketed":
-            yield "A total of five hospitals shows more of each than a total of all."
-            yield "A coordinator with a third of a group on its side may see another hospital's own sums."
+            yield from _in_groups()
         case _:
             yield from _colluding(protocol)
     if protocol.rounds.combine == "secure":
         yield "One hospital on a hostile coordinator's side suffices to alter a total within the limits, and so to choose the model."
     yield "Totals of rounds with different hospitals in them can be compared, which says something about those that were absent."
+
+
+def _left_out(sites: int) -> str:
+    """Return how many groups the rule leaves out."""
+    groups = sites // IN_A_GROUP
+    out = max(groups // 4, 1)
+    return f"Of {groups} groups it leaves out, number by number, the {_many(out)} highest and the {_many(out)} lowest."
+
+
+def _many(count: int) -> str:
+    return "one" if count == 1 else str(count)
+
+
+def _in_groups() -> Iterator[str]:
+    """Yield what sums in groups give up, and how many hospitals on a hostile coordinator's side they withstand."""
+    yield "A total of five hospitals shows more of each than a total of all."
+    yield "Such a hospital spoils the sum of its group, and only that one, but in every round: who is with whom stays as it is."
+    yield (
+        f"A hostile coordinator with up to {allies_in_groups(IN_GROUPS)} hospitals on its side sees no other hospital's own sums, however "
+        "they fall into groups; with more in one group it may."
+    )
+    yield (
+        "It writes the protocol and names the hospitals of the first round, so it may influence who is with whom. One hospital on its side "
+        "lets it alter the total of that hospital's group within the limits; in more groups than the rule leaves out, that bends the model."
+    )
+    yield "The last round's totals of other groups than its own are not proved to a hospital: no round follows in which others vouch."
 
 
 def _colluding(protocol: Protocol) -> Iterator[str]:
