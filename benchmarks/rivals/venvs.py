@@ -8,16 +8,21 @@ import sys
 import venv
 from pathlib import Path
 
-PACKAGES = {"flower": ("flwr==1.41.0", "numpy"), "nvflare": ("nvflare>=2.9,<2.10", "numpy"), "tenseal": ("tenseal==0.3.18", "numpy")}
+PACKAGES = {
+    "flower": ("flwr==1.41.0", "numpy"),
+    "nvflare": ("nvflare>=2.9,<2.10", "numpy"),
+    "tenseal": ("tenseal==0.3.18", "numpy"),
+    "lifelines": ("lifelines==0.30.3",),
+}
 """None needs torch for arrays of numpy. Flower 1.42 asks for a newer certifi than our index has."""
-NAMED = ("flwr", "nvflare", "tenseal", "numpy", "cryptography", "grpcio")
+NAMED = ("flwr", "nvflare", "tenseal", "lifelines", "numpy", "cryptography", "grpcio")
 
 
 def prepare(rival: str, work: Path) -> tuple[Path, dict[str, str]]:
     """Return a rival's interpreter and the exact versions beside it; install them if they are not there.
 
     Args:
-        rival: "flower", "nvflare" or "tenseal".
+        rival: "flower", "nvflare", "tenseal" or "lifelines".
         work: folder for the environments; one that is half made is made anew.
     """
     folder, python = work / rival, work / rival / "bin" / "python"

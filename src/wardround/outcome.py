@@ -17,6 +17,7 @@ import numpy as np
 
 from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
 from wardround.learning.own import as_received, blinded, own_figures, shown, side_by_side
+from wardround.learning.statistics.written import tables
 from wardround.record.commitment import commit
 from wardround.record.entries import band, decode
 from wardround.study.arrays import Arrays, under
@@ -26,6 +27,9 @@ from wardround.study.errors import VerificationError, WardroundError
 from wardround.study.plugins import find, names
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
+
+_OF_A_MODEL = ("question", "lower_is_better", "primary", "margin", "chosen", "paired", "verdicts", "verdict_notes")
+"""Keys of a result that a study of statistics has no use for."""
 
 SMALL = 10
 """Counts of patients under this are not shown for a single site."""
@@ -175,7 +179,8 @@ def _result(
     released = released_phase(protocol, earlier)
     rounds, stopped = training(released, earlier)
     unit = "patient" if protocol.contract.patient is not None else "image"
-    return {
+    found = {
+        **({} if protocol.trains else {"kind": protocol.kind, "smallest_count": protocol.privacy.smallest_count}),
         "study": protocol.study,
         "title": protocol.question.title,
         "purpose": protocol.question.purpose,
@@ -188,6 +193,7 @@ def _result(
         "primary": protocol.primary,
         "margin": protocol.evaluation.margin,
         **own,
+        **({} if protocol.trains else {"statistics": tables(protocol, earlier, own["sites"], refusals)}),
         "history": [{**row, "kept": _kept(row, earlier)} for row in history],
         "refusals": refusals,
         "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": protocol.hides},
@@ -199,6 +205,7 @@ def _result(
         "machine": machine(),
         "software": importlib.metadata.version("wardround"),
     }
+    return found if protocol.trains else {key: value for key, value in found.items() if key not in _OF_A_MODEL}
 
 
 def released_phase(protocol: Protocol, earlier: Mapping[str, Done]) -> Done | None:
@@ -286,6 +293,9 @@ def _site(protocol: Protocol, facts: SiteFacts) -> dict[str, Any]:
         if SMALL <= int(np.sum(positive)) <= len(data) - SMALL:
             share = round(float(np.mean(positive)), 3)
     size = sum(path.stat().st_size for path in facts.snapshot.iterdir())
+    if not protocol.trains:
+        counts = {"patients": _small(data.patients), "examples": _small(len(data))}
+        return {**counts, "snapshot_bytes": size, "source": facts.source}
     about = {"positive_share": share, "snapshot_bytes": size, "source": facts.source}
     return {"patients": _small(data.patients), "examples": _small(len(data)), **_apart(count), **about}
 

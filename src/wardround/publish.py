@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wardround.coordinator.store import Store, sentences
 from wardround.pages.report import write_report
-from wardround.record import bundle
+from wardround.record import bundle, envelope
 from wardround.record.log import Log
 from wardround.study.arrays import to_bytes
-from wardround.study.canonical import digest
+from wardround.study.canonical import canonical, digest
+from wardround.study.errors import VerificationError
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -28,7 +32,7 @@ def publish(
     sites: Mapping[str, Log | bundle.LogFiles],
     released: Done | None,
     result: Mapping[str, Any],
-    kept: Iterable[str] = (),
+    kept: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> None:
     """Write a study's results into its folder, and name them in the study log.
 
@@ -40,15 +44,15 @@ def publish(
         sites: each site's egress log, or the files of it that the site handed over.
         released: the phase whose model is released, or None.
         result: contents of `result.json`.
-        kept: sites whose own rules keep their logs.
+        kept: by site whose own rules keep its log, the envelope in which it says so.
 
     Raises:
         StoreError: the disk refused; run again, nothing is lost.
     """
     text = (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
     named = {entry["site"] for entry in log.entries() if entry["t"] == "kept"}  # before this was killed
-    for site in sorted(set(kept) - named):
-        log.append("kept", site=site)
+    for site in sorted(kept.keys() - named):
+        log.append("kept", site=site, envelope=dict(kept[site]))
     with sentences():
         if released is not None and released.model is not None:
             _write(folder / "model.safetensors", to_bytes(released.model))
@@ -57,11 +61,24 @@ def publish(
         report = write_report(folder).read_bytes()
     if released is not None:
         log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
+    elif not protocol.trains:
+        log.append("tables", result=digest(text), report=digest(report))
     store.commit()  # first, or a crash could let the log sign two heads of one size
     with sentences():
         bundle.export(folder, log, sites, protocol.canonical, store.layouts())
     store.put_meta("released", digest(text).encode())
     store.commit()
+
+
+def keeps(said: Any, protocol: str, site: str, identity: Ed25519PublicKey) -> dict[str, Any]:
+    """Return the envelope in which a site says that its own rules keep its log.
+
+    Raises:
+        VerificationError: it does not say so, or not with this key.
+    """
+    if not isinstance(said, dict) or envelope.open(said, envelope.KEPT, identity) != canonical({"protocol": protocol, "site": site}):
+        raise VerificationError("A site gives neither its log nor its word that it keeps it.", "Look at this site's software.")
+    return said
 
 
 def _write(path: Path, data: bytes) -> None:

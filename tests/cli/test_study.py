@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import Terminal
+from tests.learning.statistics.studies import text as plain_text
 
 
 def test_a_new_study_passes_its_check(wardround: Terminal, tmp_path: Path) -> None:
@@ -122,3 +123,12 @@ def test_of_two_hospitals_no_secure_sum_is_claimed(wardround: Terminal, tmp_path
     assert "each takes its own sums off the total. So none is claimed." in said and "Plain sums" in said
     path.write_text(text)
     assert "none is claimed" not in wardround("study", "check", path).out
+
+
+def test_a_study_of_statistics_is_summarised_without_a_model(wardround: Terminal, tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(plain_text("plain", 10))
+    done = wardround("study", "check", study)
+    assert done.code == 0 and "The model receives" not in done.out
+    said = " ".join(done.out.split())
+    assert "No count of fewer than 10 patients leaves a hospital" in said and "no model is trained or tested" in said

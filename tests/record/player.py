@@ -54,6 +54,8 @@ class Player:
     """(site, phase, round) -> where its part ends."""
     kept: tuple[str, ...] = ()
     """Sites whose own rules keep their logs."""
+    keeper: str = ""
+    """Whose key signs that, if another's."""
 
     def __post_init__(self) -> None:
         ticks = itertools.count(1_795_000_000)
@@ -82,7 +84,8 @@ class Player:
                 self.round(phase, number, last=number == rounds - 1)
             self.add("study", "phase_done", phase=phase, result=self.state, rounds=rounds, stopped="rounds")
         for site in self.kept:
-            self.add("study", "kept", site=site)
+            statement = canonical({"protocol": digest(PROTOCOL), "site": site})
+            self.add("study", "kept", site=site, envelope=envelope.seal(envelope.KEPT, statement, key(self.keeper or site)))
         directory.mkdir(parents=True, exist_ok=True)
         if self.release:
             results = {"model.safetensors": MODEL, "result.json": RESULT, "report.html": REPORT}

@@ -23,8 +23,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     player.add("study", "round_short", phase="train", round=9, attempt=0, sites=1, quorum=2)
     player.add("study", "resumed", phase="train", round=9)
     player.add("study", "stopped", reason="asked to")
+    player.add("study", "tables", result=f"sha256:{'0' * 64}", report=f"sha256:{'0' * 64}")
     where = {"phase": "train", "round": 9, "attempt": 0}
-    player.add("study", "kept", site="basel")
+    envelope_of_basel = next(entry["envelope"] for entry in player.logs["basel"].entries() if entry["t"] == "approval")
+    player.add("study", "kept", site="basel", envelope=envelope_of_basel)
     player.add("study", "late", site="basel", **where, commit=f"sha256:{'0' * 64}", bytes=8, entry="0" * 64, index=7)
     protocol = f"sha256:{'0' * 64}"
     player.add("basel", "declined", site="basel", protocol=protocol, reason="not now")

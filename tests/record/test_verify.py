@@ -208,15 +208,20 @@ def test_a_log_that_its_site_keeps_is_missing_evidence_and_no_contradiction(tmp_
     refuses = {("basel", "train", 1): "accept", ("aarau", "moments", 0): "accept"}
     directory = Player(sites=("aarau", "basel", "chur"), refuses=refuses, kept=("basel",)).play(tmp_path)
     report = verify(directory)
-    assert {line.name: line.verdict for line in report.lines if line.verdict is not Verdict.PASS} == {
-        "keys": Verdict.INCOMPLETE,
-        "witnesses": Verdict.INCOMPLETE,
-    }, report.text()
+    assert {line.name: line.verdict for line in report.lines if line.verdict is not Verdict.PASS} == dict.fromkeys(
+        ("keys", "approvals", "messages", "cross-links", "witnesses"), Verdict.INCOMPLETE
+    ), report.text()
+    assert report.certificate.endswith("Not among them is what basel sent: the log is kept there.")
     assert report.exit_code == 2
     assert "basel keeps its log, as its own rules say" in report.text()
     assert set(report.totals.sites) == {"aarau", "chur"}
     rewrite(directory, "sites/aarau", lines_of(directory, "sites/aarau")[:-2], Player().signer("aarau"))
     assert verify(directory).exit_code == 1  # the others' logs are held against the coordinator's as before
+
+
+def test_only_a_site_itself_can_say_that_it_keeps_its_log(tmp_path: Path) -> None:
+    directory = Player(sites=("aarau", "basel", "chur"), kept=("basel",), keeper="study").play(tmp_path)
+    assert "the log of basel is missing" in failing(verify(directory))["keys"]
 
 
 def test_a_log_that_is_gone_without_its_site_having_said_so_is_found(tmp_path: Path) -> None:

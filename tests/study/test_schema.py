@@ -46,3 +46,13 @@ def test_there_is_one_alternative_for_each_plugin_with_its_options_explained() -
 
 def test_what_only_the_program_writes_is_not_offered() -> None:
     assert not {"initial", "unregistered"} & set(study_schema()["properties"])
+
+
+def test_a_study_of_statistics_needs_no_model_and_no_kind_of_question() -> None:
+    schema = study_schema()
+    assert not {"model", "evaluation"} & set(schema["required"]) and {"contract", "phases"} <= set(schema["required"])
+    assert schema["if"]["properties"]["kind"]["const"] == "statistics" and schema["else"] == {"required": ["model", "evaluation"]}
+    asked = table(schema, {"$ref": "#/$defs/QuestionSection"}, "nothing")
+    assert set(asked["required"]) == {"title", "purpose"}
+    survival = table(schema, {"$ref": "#/$defs/Phase"}, "survival")
+    assert survival["properties"]["until"]["description"].startswith("end of the grid")

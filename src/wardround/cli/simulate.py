@@ -61,12 +61,14 @@ def tell(result: Result, json: bool) -> None:
         say.document(dict(result.result))
         return
     from wardround.pages.headline import headline
+    from wardround.pages.statistics import answer
 
     say.line("")
-    say.line(headline(result.result), bold=True)
+    say.line(answer(result.result) if result.result.get("kind") == "statistics" else headline(result.result), bold=True)
     for warning in result.result.get("warnings", []):
         say.line(f"Warning: {warning}", bold=True)
     say.line("")
     say.line(f"Report:  {result.folder / 'report.html'}")
-    say.line(f"Model:   {result.folder / 'model.safetensors'}")
+    if result.result.get("model"):
+        say.line(f"Model:   {result.folder / 'model.safetensors'}")
     say.line(f"Verify:  {runs.command('verify', result.folder)}")

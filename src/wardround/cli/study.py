@@ -59,9 +59,10 @@ def check(
         title, _, lines = as_text([part], say.width()).partition("\n")
         say.line(title, bold=True)
         say.line(lines)
-    outputs = "1 number" if protocol.outputs == 1 else f"{protocol.outputs} numbers"
-    columns = f"The model receives {len(inputs)} columns, in this order: {', '.join(inputs)}. It gives {outputs} for each row."
-    say.line(fill(columns, say.width(), break_on_hyphens=False) + "\n")
+    if protocol.trains:
+        outputs = "1 number" if protocol.outputs == 1 else f"{protocol.outputs} numbers"
+        columns = f"The model receives {len(inputs)} columns, in this order: {', '.join(inputs)}. It gives {outputs} for each row."
+        say.line(fill(columns, say.width(), break_on_hyphens=False) + "\n")
     for warning in warnings:
         say.line(f"Warning: {warning}", bold=True)
     say.line(f"{file}: this study can be run.")

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from wardround.data.cells import Cells, as_seconds, as_text, tidy, without
-from wardround.data.fields import column_at, markers, read_field
+from wardround.data.fields import column_at, lacks, markers, read_field, without_values
 from wardround.data.report import CheckReport, FieldSummary, Found, shown, summarised
 from wardround.data.site_file import SiteFile
 from wardround.data.splits import by_column, by_hash, numbered, positions, renumbered, stated_roles
@@ -51,7 +51,9 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
     _strange_keys(site, contract, found)
     _size(frame, site, protocol, found)
     specials = [name for name in (contract.patient, contract.time) if name is not None]
-    local = {name: column_at(frame, site.column_of(name), name, found) for name in [*specials, *contract.fields]}
+    lacking = [name for name, field in contract.fields.items() if field.missing == "count" and lacks(frame, site, name, found)]
+    wanted = [name for name in [*specials, *contract.fields] if name not in lacking]
+    local = {name: column_at(frame, site.column_of(name), name, found) for name in wanted}
     there = {name: column for name, column in local.items() if column is not None}
     cells: dict[str, Cells] = {}
     columns: dict[str, np.ndarray] = {}
@@ -59,6 +61,8 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
     patient, roles, time = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int8), None
     if len(frame):
         for name, field in contract.fields.items():
+            if name in lacking:
+                cells[name] = without_values(field, len(frame))
             if name in there:
                 cells[name] = read_field(name, field, there[name], site, found)
         time = _time(there, site, contract, found)
@@ -66,7 +70,8 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
         summaries = [summarised(name, contract.fields[name], one, patient) for name, one in cells.items()]
         columns = {name: one.values for name, one in cells.items()}
         _duplicates(list(there.values()), contract, found)
-        _judgeable(columns, patient, roles, site, protocol, found)
+        if protocol.trains:
+            _judgeable(columns, patient, roles, site, protocol, found)
     parts = {role: int((roles == index).sum()) for index, role in enumerate(ROLES)} if len(roles) else {}
     report = CheckReport(site.name, len(frame), parts, found.listed(), tuple(summaries))
     if report.errors:

@@ -48,6 +48,24 @@ def column_at(frame: pl.DataFrame, column: str | int, field: str, found: Found) 
     return None
 
 
+def lacks(frame: pl.DataFrame, site: SiteFile, name: str, found: Found) -> bool:
+    """Say whether a site has no column for a field and names none for it; such a field counts as missing in every row, with a warning.
+
+    A column that the site file names and that is not there stays an error: that is a slip of the pen.
+    """
+    if name in site.map or name in frame.columns:
+        return False
+    remedy = f"If the site has it under another name, write {name} = and the column's name under [map].{_nearest(name, frame.columns)}"
+    found.warn(name, f"{name}: this site has no such column; it counts as missing in every row.", remedy)
+    return True
+
+
+def without_values(field: Field, rows: int) -> Cells:
+    """Return the cells of a field that is missing in every row."""
+    values = np.full(rows, np.nan) if field.codes is None else np.full(rows, -1, dtype=np.int32)
+    return Cells(values, np.zeros(rows, dtype=bool))
+
+
 def _plain(column: pl.Series, field: str, found: Found) -> pl.Series | None:
     if is_plain(column.dtype):
         return column
@@ -80,7 +98,9 @@ def read_field(name: str, field: Field, column: pl.Series, site: SiteFile, found
     values = _number(name, field, column, site, entry, found) if field.range is not None else _code(name, field, column, site, entry, found)
     missing = values.missing
     count = int(missing.sum())
-    if count == len(missing):
+    if count == len(missing) and field.missing == "count":
+        found.warn(name, f"{name}: is missing in every row.", "Check column and missing markers in the site file.", count)
+    elif count == len(missing):
         remedy = "Check column and missing markers in the site file; a hospital that never records it cannot take part with this contract."
         found.error(name, f"{name}: is missing in every row.", remedy, count)
     elif count and field.missing == "refuse":

@@ -46,6 +46,8 @@ def initial_parameters(protocol: Protocol) -> dict[str, np.ndarray]:
         MissingExtra: torch is not installed.
         ProtocolError: the model does not fit the inputs or the question; the message lists the inputs.
     """
+    if not protocol.trains:
+        return {}
     if find_spec("torch") is None:
         raise MissingExtra("Training needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'")
     with reproducible(Stream.public(protocol.evaluation.seed).child("initial")):

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from wardround.pages import charts, counted, curve, guards, sections, suppress, words
+from wardround.pages import charts, counted, curve, guards, sections, statistics, suppress, words
 from wardround.pages.figures import Result, better, primary
 from wardround.pages.headline import headline
 from wardround.pages.left import left
@@ -56,7 +56,7 @@ def check_released(folder: Path) -> None:
         VerificationError: the result is not the one that the record says was released.
     """
     record, _ = read_record(folder)
-    releases = [entry for entry in (record.study if record else ()) if entry["t"] == "release"]
+    releases = [entry for entry in (record.study if record else ()) if entry["t"] in ("release", "tables")]
     if releases and releases[-1]["result"] != digest((folder / RESULT).read_bytes()):
         message = f"{folder / RESULT} is not the result that was released."
         raise VerificationError(message, "Put it back from a copy; 'wardround verify' shows what else differs.")
@@ -83,6 +83,8 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         record: the study's record, or None.
         protocol: the signed plan's JSON, or nothing.
     """
+    if result.get("kind") == "statistics":
+        return statistics.render(result, record, protocol)
     learning = curve.learning(result, protocol)
     kept = curve.kept(learning, bool((protocol.get("evaluation") or {}).get("refit")))
     return _template().render(

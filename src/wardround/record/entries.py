@@ -208,7 +208,8 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
         (1, "round_short"): _study(**_TURN, sites=WHOLE, quorum=WHOLE),
         (1, "phase_done"): _study(phase=NAME, result=DIGEST, rounds=WHOLE, stopped=WORD),
         (1, "release"): _study(phase=NAME, model=DIGEST, result=DIGEST, report=DIGEST),
-        (1, "kept"): _study(site=SITE),
+        (1, "kept"): _study(site=SITE, envelope=ENVELOPE),
+        (1, "tables"): _study(result=DIGEST, report=DIGEST),
         (1, "resumed"): _study(phase=NAME, round=WHOLE),
         (1, "stopped"): _study(reason=TEXT),
     }
@@ -219,7 +220,8 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
 attempt, before it closed, of sites without a `refusal` in it. `sites` counts these sites, `refused` those with a refusal; together they are
 the sites that were asked. A site writes `handed_over` before it gives a copy of its log away: the copy holds it, and `head` is the log's
 before it. `results` is written before a site's own test figures leave. `late` names a message that is in its site's log and came after its
-attempt had closed; it was not used. `kept` names a site that said that its own rules keep its log.
+attempt had closed; it was not used. `tables` names what a study without a model released. `kept` names a site whose own rules keep its log,
+with its signature under that.
 """
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode

@@ -85,6 +85,7 @@ class Totals:
         kinds: by kind of message: (messages, bytes).
         sites: by site: (messages, bytes).
         refused: tasks that sites refused.
+        kept: sites whose logs are not among these, since their own rules keep them.
     """
 
     messages: int = 0
@@ -92,6 +93,7 @@ class Totals:
     kinds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     sites: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     refused: int = 0
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ class Report:
         if self.verdict is Verdict.FAIL or not self.totals.messages:
             return ""
         kinds = ", ".join(f"{count} x {kind}" for kind, (count, _) in sorted(self.totals.kinds.items()))
+        but = f" Not among them is what {', '.join(self.totals.kept)} sent: the log is kept there." if self.totals.kept else ""
         return (
             f"Every message that reached the study coordinator from {counted(len(self.totals.sites), 'site')} is listed in their logs; "
             f"none was of a record-level kind ({kinds}); in all {counted(self.totals.messages, 'message')} with "
-            f"{counted(self.totals.bytes, 'byte')}, and {counted(self.totals.refused, 'refused task')}."
+            f"{counted(self.totals.bytes, 'byte')}, and {counted(self.totals.refused, 'refused task')}.{but}"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class Algorithm(ABC):
     """
 
     Options: ClassVar[type] = NoOptions
-    gives: ClassVar[Literal["", "norm", "model", "own model", "judgement"]] = ""
-    """What later phases find here: a normalisation, a model, a model of each site's own, or how models were judged."""
+    gives: ClassVar[Literal["", "norm", "model", "own model", "judgement", "table"]] = ""
+    """What later phases or the result find here: a normalisation, a model, a model of each site's own, how models were judged, a table."""
 
     phase: str
     protocol: Protocol

@@ -48,3 +48,12 @@ def test_files_without_a_release_are_not_vouched_for(tmp_path: Path) -> None:
     report = verify(directory)
     line = next(line for line in report.lines if line.name == "model")
     assert failing(report) == {} and line.verdict is Verdict.INCOMPLETE and "does not vouch" in line.text
+
+
+def test_tables_alone_are_no_release_of_a_plan_that_trains(tmp_path: Path) -> None:
+    player = Player(release=False)
+    player.play(tmp_path)
+    player.add("study", "tables", result=some("r"), report=some("p"))
+    found = failing(verify(player.export(tmp_path)))
+    assert "the plan trains a model" in found["model"]
+    assert "it was released and is missing" in found["results"]

@@ -54,7 +54,7 @@ class Synthetic(Source):
         truth = Stream.public(self.truth_seed).child("synthetic", "truth")
         owner = np.arange(self.rows) // self.rows_per_patient
         scale = self.effect / max(1, len(contract.inputs)) ** 0.5
-        outputs = len(contract.fields[contract.label].codes or ()) or 1
+        outputs = len(contract.fields[contract.label].codes or ()) or 1 if contract.label else 1
         score = np.zeros((self.rows, outputs))
         columns: dict[str, pl.Series] = {}
         for name, field in contract.fields.items():
@@ -63,7 +63,8 @@ class Synthetic(Source):
                 if name in contract.inputs:
                     score += scale * features @ truth.generator(name).standard_normal((features.shape[1], outputs))
                 columns[name] = self._with_gaps(values, field, here.child(name))
-        columns[contract.label] = self._label(contract.fields[contract.label], score, here)
+        if contract.label:
+            columns[contract.label] = self._label(contract.fields[contract.label], score, here)
         frame = pl.DataFrame({name: columns[name] for name in contract.fields})
         if contract.patient is not None:
             frame = frame.with_columns(

@@ -33,7 +33,7 @@ def approvals(evidence: Evidence) -> Line:
     study = evidence.study
     first_round = next((index for index, _ in study.of("round_open")), len(study.entries))
     answered = {entry["site"] for _, entry in study.of("ingress")} | {site for site, log in evidence.sites.items() if any(log.of("egress"))}
-    problems: list[Problem] = []
+    problems = evidence.unseen()
     for site in sorted(answered):
         problems += _approval(evidence, site) if site not in evidence.kept else []
         seen = [(index, entry) for index, entry in study.of("approval_seen") if entry["site"] == site]

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from wardround.record import envelope
 from wardround.record.bundle import ENTRIES, RECORD, STUDY, Bundle, LogFiles
 from wardround.record.entries import Book, Entry, check, decode
 from wardround.record.merkle import Tree, leaf_hash
 from wardround.record.note import VerifierKey
-from wardround.record.report import Problem
+from wardround.record.report import Problem, Verdict
+from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError, WardroundError
 
 Turn = tuple[str, int, int]
@@ -86,10 +90,24 @@ class Evidence:
         """Return the digest of the plan as the study log states it; empty when it does not."""
         return next((entry["protocol"] for _, entry in self.study.of("protocol")), "")
 
-    @property
+    @cached_property
     def kept(self) -> frozenset[str]:
-        """Return the sites whose own rules keep their logs: what their logs would show is not known."""
-        return frozenset(entry["site"] for _, entry in self.study.of("kept")) - self.sites.keys()
+        """Return the sites without a log here that signed that their own rules keep it."""
+        keys = {entry["site"]: entry["vkey"] for _, entry in self.study.of("join")}
+        said = {entry["site"]: entry["envelope"] for _, entry in self.study.of("kept")}
+        return frozenset(site for site in said.keys() - self.sites.keys() if self._signed(keys.get(site, ""), site, said[site]))
+
+    def unseen(self) -> list[Problem]:
+        """Name, for whatever compares the two sides, the sites whose side is not there."""
+        text = "keeps its log, so what the coordinator says of it is held against nothing"
+        return [Problem(f"{site} {text}", f"{RECORD}/sites/{site}", Verdict.INCOMPLETE) for site in sorted(self.kept)]
+
+    def _signed(self, vkey: str, site: str, said: Mapping[str, Any]) -> bool:
+        try:
+            found = envelope.open(said, envelope.KEPT, VerifierKey.parse(vkey).public)
+        except VerificationError:
+            return False
+        return found == canonical({"protocol": self.protocol, "site": site})
 
     def log_of(self, site: str) -> LogEvidence:
         """Return a site's log; an empty one when the record holds none, which the keys check names."""

@@ -13,7 +13,7 @@ from wardround.study.canonical import digest
 def heads(evidence: Evidence) -> Line:
     """Check every head that one log quotes of another against that log as hashed here."""
     study, count = evidence.study, 0
-    problems: list[Problem] = []
+    problems = evidence.unseen()
     for index, entry in study.of("ingress", "approval_seen"):
         count += 1
         problems += [] if entry["site"] in evidence.kept else _quoted(evidence.log_of(entry["site"]), entry["head"], study.where(index))

@@ -62,7 +62,7 @@ def keys(evidence: Evidence) -> Line:
         if site in joined or entry["vkey"] in joined.values():
             problems.append(Problem(f"{site} or its key joins twice", study.where(index)))
         elif site in evidence.kept:
-            text = f"{site} keeps its log, as its own rules say; ask this hospital to look for itself, or for a copy"
+            text = f"{site} keeps its log, as its own rules say and it has signed; ask this hospital to look for itself, or for a copy"
             problems.append(Problem(text, f"{RECORD}/{SITES}/{site}", Verdict.INCOMPLETE))
         elif log is None:
             problems.append(Problem(f"the log of {site} is missing", f"{RECORD}/{SITES}/{site}"))

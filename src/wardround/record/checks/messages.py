@@ -19,7 +19,7 @@ _SAME = ("site", "phase", "round", "attempt", "stage", "kind", "task", "layout",
 
 def messages(evidence: Evidence) -> Line:
     """Compare egress and ingress entry by entry, and refusals by turn."""
-    problems = [*_received(evidence), *_repeated(evidence), *_unseen(evidence), *_refusals(evidence)]
+    problems = [*evidence.unseen(), *_received(evidence), *_repeated(evidence), *_unseen(evidence), *_refusals(evidence)]
     count = totals(evidence).messages
     if not count and not any(evidence.study.of("ingress")):
         problems.append(Problem("no message has been sent yet", evidence.study.files.place, Verdict.INCOMPLETE))
@@ -40,7 +40,7 @@ def totals(evidence: Evidence) -> Totals:
             count, size = table.get(name, (0, 0))
             table[name] = count + 1, size + entry["bytes"]
     refused = sum(1 for log in evidence.sites.values() for _ in log.of("refused"))
-    return Totals(len(sent), sum(entry["bytes"] for _, entry in sent), kinds, sites, refused)
+    return Totals(len(sent), sum(entry["bytes"] for _, entry in sent), kinds, sites, refused, tuple(sorted(evidence.kept)))
 
 
 def _received(evidence: Evidence) -> Iterator[Problem]:

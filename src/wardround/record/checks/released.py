@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from wardround.record.checks.evidence import Evidence
 from wardround.record.report import Line, Problem, Verdict
@@ -17,6 +20,9 @@ def released(evidence: Evidence) -> tuple[Line, Line]:
     """Return a line for the model and one for result and report; INCOMPLETE while nothing is released."""
     study = evidence.study
     last = next(iter(reversed(list(study.of("release")))), None)
+    tables = next(iter(reversed(list(study.of("tables")))), None)
+    if last is None and tables is not None:
+        return _without_model(evidence, *tables)
     if last is None:
         return _nothing(evidence, "model", MODEL), _nothing(evidence, "results", RESULT, REPORT)
     index, release = last
@@ -29,6 +35,30 @@ def released(evidence: Evidence) -> tuple[Line, Line]:
         Line.of("model", model, f"{MODEL} is the result of phase {release['phase']} and the last one released, {release['model']}."),
         Line.of("results", results, f"{RESULT} and {REPORT} are those that were released with it."),
     )
+
+
+def _without_model(evidence: Evidence, index: int, tables: Mapping[str, Any]) -> tuple[Line, Line]:
+    """Return the lines of a study that trained nothing: no model may lie there, and its tables are those that were recorded."""
+    done = [position for position, _ in evidence.study.of("phase_done") if position < index]
+    kind = _kind(evidence.bundle.protocol)
+    model = [] if done else [Problem("tables were released before any phase was done", evidence.study.where(index))]
+    if kind != "statistics":
+        model.append(Problem("the plan trains a model, and the record names tables only", evidence.study.where(index)))
+    if os.path.lexists(evidence.directory / MODEL):
+        model.append(Problem("a study without a model released none, and one lies here", MODEL))
+    results = [*_differs(evidence.directory, RESULT, tables["result"]), *_differs(evidence.directory, REPORT, tables["report"])]
+    return (
+        Line.of("model", model, "The study trained nothing and released no model."),
+        Line.of("results", results, f"{RESULT} and {REPORT} are those that were released."),
+    )
+
+
+def _kind(protocol: bytes) -> str:
+    """Return which kind of study a plan is of; empty where the plan does not say so."""
+    try:
+        return str(json.loads(protocol).get("kind", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _nothing(evidence: Evidence, name: str, *files: str) -> Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import Field as Bound
-from pydantic import field_validator, model_validator
+from pydantic import StringConstraints, field_validator, model_validator
 
 from wardround.study.protocol.section import Name, Section
 
@@ -20,7 +20,8 @@ class Field(Section):
         codes: the codes of a field of type "code", in order.
         missing: what a missing value becomes: "mean" (the training mean; for a code: no code), "indicator" (the same, and a further input
             that
-            says so), or "refuse" (a row without it stops the site's check).
+            says so), "refuse" (a row without it stops the site's check), or "count" (it is counted as missing; in a study of statistics
+            only, and there the default).
         outside: what a number out of range becomes: "refuse" or "missing".
         input: whether the model sees it.
         description: for the reader of the summary.
@@ -30,7 +31,7 @@ class Field(Section):
     unit: str | None = None
     range: tuple[float, float] | None = None
     codes: tuple[str, ...] | None = None
-    missing: Literal["mean", "indicator", "refuse"] = "refuse"
+    missing: Literal["mean", "indicator", "refuse", "count"] = "refuse"
     outside: Literal["refuse", "missing"] = "refuse"
     input: bool = True
     description: str = ""
@@ -65,13 +66,13 @@ class Contract(Section):
     Attributes:
         patient: name that each site's file maps to its column of patient identifiers; "" in the file, None here, when there are
             none ("image-level" claims only).
-        label: the field to be predicted.
+        label: the field to be predicted; "" in a study of statistics, which predicts nothing.
         time: name of the column with the time of the row, or None.
         fields: by name, sorted: the order of the model's inputs must not depend on that of a file, which the digest does not cover.
     """
 
     patient: str | None = "patient"
-    label: Name
+    label: Annotated[str, StringConstraints(pattern=r"^$|^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = ""
     time: str | None = None
     fields: Annotated[dict[Name, Field], Bound(min_length=2)]
 
@@ -87,9 +88,9 @@ class Contract(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.label not in self.fields:
+        if self.label and self.label not in self.fields:
             raise ValueError(f"label: {self.label!r} is not one of the fields; use one of: {', '.join(self.fields)}")
-        if self.fields[self.label].missing != "refuse":
+        if self.label and self.fields[self.label].missing != "refuse":
             raise ValueError(f"fields.{self.label}.missing: a label cannot be missing; leave this key out")
         if not self.inputs:
             raise ValueError("fields: no field is left as input; add one, or leave out input = false")

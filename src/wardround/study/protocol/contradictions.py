@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import Finding, nearest
 from wardround.study.interfaces import Question
-from wardround.study.plugins import find
+from wardround.study.plugins import find, names
 from wardround.study.threshold import IN_GROUPS, LEAST
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 def contradictions(protocol: Protocol) -> list[Finding]:
     """Return every contradiction in a protocol; an empty list when there is none."""
     question = protocol.question_plugin
+    beside = _statistics(protocol) if not protocol.trains else ()
     checks: list[Callable[[], object]] = [
         lambda: protocol.combiner,
         partial(question.outputs, protocol.contract),
         *(partial(_known, metric, question) for metric in protocol.evaluation.metrics),
     ]
-    found = [*_tune(protocol), *_failing(checks)] or [*_target(protocol), *_secure(protocol)]
+    found = [*_tune(protocol), *_failing(checks), *beside] or [*_target(protocol), *_secure(protocol)]
     if found:
         return found
     kinds = [find("algorithm", phase.kind, f"phases.{phase.name}.kind") for phase in protocol.phases]
@@ -77,6 +78,20 @@ def _secure(protocol: Protocol) -> Iterator[Finding]:
     if protocol.rounds.combine == "bucketed" and protocol.bounds.sites < IN_GROUPS:
         few = f"fewer than {IN_GROUPS} hospitals make no three groups of five."
         yield Finding("bounds.sites", few, f'Have {IN_GROUPS} hospitals or more, or write combine = "secure".')
+
+
+def _statistics(protocol: Protocol) -> Iterator[Finding]:
+    """Yield a finding where a study of statistics trains after all, or lets counts leave without saying so."""
+    for phase in protocol.phases:
+        if getattr(find("algorithm", phase.kind, f"phases.{phase.name}.kind"), "gives", "") != "table":
+            others = ", ".join(kind for kind in names("algorithm") if find("algorithm", kind).gives == "table")
+            wrong = f"a study of statistics has no phase of kind {phase.kind!r}."
+            yield Finding(f"phases.{phase.name}.kind", wrong, f"Use one of: {others}; or leave out kind = 'statistics' to train a model.")
+    if protocol.rounds.combine == "plain" and not protocol.privacy.counts:
+        says = "counts leave each hospital in plain sums, and the protocol does not say so."
+        yield Finding("privacy.counts", says, 'Write counts = true under [privacy], or combine = "secure" under [rounds].')
+    if protocol.rounds.combine == "bucketed":
+        yield Finding("rounds.combine", "sums in groups are for models, not for counts.", 'Write combine = "secure" or "plain".')
 
 
 def _target(protocol: Protocol) -> Iterator[Finding]:

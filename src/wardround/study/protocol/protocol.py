@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from wardround.study.canonical import canonical, digest
 from wardround.study.errors import ProtocolError
@@ -14,6 +14,7 @@ from wardround.study.interfaces import Algorithm, Combiner, Model, Question
 from wardround.study.plugins import find, make
 from wardround.study.protocol.contract import Contract
 from wardround.study.protocol.contradictions import contradictions
+from wardround.study.protocol.counting import unfit
 from wardround.study.protocol.section import Name, Section
 from wardround.study.protocol.sections import Bounds, Evaluation, ModelSection, Parties, Phase, Privacy, QuestionSection, Rounds, Stop
 
@@ -23,12 +24,14 @@ class Protocol(Section):
 
     Attributes:
         version: of this schema.
+        kind: "training", or "statistics" for a study that trains nothing: no model, no label, no evaluation.
         study: short name, part of every entry and subject.
         initial: digests of the initial parameters by name; empty until the study is submitted.
         unregistered: own objects of a researcher that take part ("aggregator", "model"); empty in a hospital.
     """
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
+    kind: Literal["training", "statistics"] = "training"
     study: Name
     question: QuestionSection
     parties: Parties
@@ -44,14 +47,27 @@ class Protocol(Section):
     unregistered: tuple[str, ...] = ()
     _own: dict[str, Model] = PrivateAttr(default_factory=dict)
 
+    @model_serializer(mode="wrap")
+    def _written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = inner(self)
+        if self.trains:  # so that a plan that trains has the digest it had before there were others
+            del found["kind"], found["privacy"]["smallest_count"]
+        return found
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        unfit(self.kind, self.contract, self.privacy)
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names) or "initial" in names:
             raise ValueError("phases: every phase needs its own name, and 'initial' is taken; rename one")
         if self.rounds.quorum > self.bounds.sites:
             raise ValueError("rounds.quorum: is larger than bounds.sites, so no round could ever close; make it smaller")
         return self
+
+    @property
+    def trains(self) -> bool:
+        """Return whether there is a model to train; a study of statistics has none."""
+        return self.kind == "training"
 
     @cached_property
     def canonical(self) -> bytes:

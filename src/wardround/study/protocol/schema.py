@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from wardround.study.errors import MissingExtra
 from wardround.study.plugins import find, names, options_of
+from wardround.study.protocol.counting import NOTHING
 from wardround.study.protocol.load import WRITTEN_BY_US
 from wardround.study.protocol.protocol import Protocol
 
@@ -34,7 +35,18 @@ def study_schema() -> dict[str, Any]:
         for alternative in alternatives:
             schema["$defs"].update(alternative.pop("$defs", {}))
         schema["$defs"][section] = {"oneOf": alternatives}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_by_kind(schema)}
+
+
+def _by_kind(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with what only a study that trains must have asked of such a study alone."""
+    only = [name for name in ("model", "evaluation") if name in schema["required"]]
+    for alternative in schema["$defs"]["QuestionSection"]["oneOf"]:
+        if alternative["properties"]["kind"]["const"] == NOTHING:
+            alternative["required"] = [name for name in alternative["required"] if name != "kind"]
+    statistics = {"properties": {"kind": {"const": "statistics"}}, "required": ["kind"]}
+    required = [name for name in schema["required"] if name not in only]
+    return {**schema, "required": required, "if": statistics, "else": {"required": only}}
 
 
 def _alternative(section: dict[str, Any], kind: str, name: str) -> dict[str, Any]:

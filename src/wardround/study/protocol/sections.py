@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from wardround.study.protocol.plugged import Plugged
 from wardround.study.protocol.section import Name, Section
 
+SMALLEST_COUNT = 10
+
 
 class QuestionSection(Plugged):
     """Say what is to be learnt.
@@ -104,10 +106,13 @@ class Privacy(Section):
     Attributes:
         mode: "none"; differential privacy comes with its own issue.
         counts: True when histograms and other counts may leave a hospital in plain sums.
+        smallest_count: k of a study of statistics: in plain sums no count of fewer patients leaves a hospital; of a secure sum none is
+            written or shown. 1 for no such rule.
     """
 
     mode: Literal["none"] = "none"
     counts: bool = False
+    smallest_count: Annotated[int, Field(ge=1, le=1000)] = SMALLEST_COUNT
 
 
 class Evaluation(Section):

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from wardround.study.plugins import find
-from wardround.study.protocol import secured
+from wardround.study.protocol import counted, secured
 from wardround.study.protocol.contract import Field
 from wardround.study.protocol.protocol import Protocol
 from wardround.study.threshold import LEAST
@@ -47,6 +47,8 @@ def summary(protocol: Protocol) -> list[Part]:
     Args:
         protocol: with every default spelled out, as `read_protocol` returns it.
     """
+    if not protocol.trains:
+        return [*_counted(protocol), Part("Digest of this protocol", (protocol.digest,))]
     parts = {
         "Privacy": _privacy,
         "What is asked": _question,
@@ -63,6 +65,22 @@ def summary(protocol: Protocol) -> list[Part]:
     }
     written = [Part(title, tuple(lines(protocol))) for title, lines in parts.items()]
     return [*written, Part("Digest of this protocol", (protocol.digest,))]
+
+
+def _counted(protocol: Protocol) -> list[Part]:
+    """Return the page of a study that trains nothing."""
+    parts = {
+        "Privacy": counted.privacy(protocol),
+        "What is asked": counted.asked(protocol),
+        "Who answers for it": _parties(protocol),
+        "What each hospital reads": counted.reads(protocol, _described),
+        "What leaves each hospital": _leaves(protocol),
+        "What never leaves": counted.never(protocol),
+        "Limits on what may leave": counted.bounds(protocol),
+        "Who must answer, and when": _rounds(protocol),
+        "What this does not protect against": counted.unprotected(protocol),
+    }
+    return [Part(title, tuple(lines)) for title, lines in parts.items()]
 
 
 def as_text(parts: list[Part], width: int = 100) -> str:
@@ -145,7 +163,7 @@ def _leaves(protocol: Protocol) -> Iterator[str]:
         yield secured.said_beside(protocol)
     if protocol.tells:
         yield from _told(protocol)
-    if _histograms_seen(protocol):
+    if _histograms_seen(protocol) and protocol.trains:
         yield "The coordinator sees each hospital's histograms: at a small hospital they can show single patients' scores and labels."
     yield "A message also names the hospital, the task and its entry in that log, and is signed. A refusal says its reason, never a value."
 

@@ -1,0 +1,116 @@
+"""Correlate numbers pair by pair, from sums about the middle of the contract's range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from wardround.learning.statistics.statistic import HIDDEN, Leaving, Statistic, scaled, written
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.errors import ProtocolError
+from wardround.study.streams import Stream
+from wardround.study.task import Answer, Ask, State
+
+PARTS = ("x", "y", "xx", "yy", "xy")
+_FLAT = 1e-12
+"""Variance, in units of half the contract's range squared, up to which a column counts as constant."""
+
+
+@dataclass(frozen=True)
+class CorrelationOptions:
+    """Say which fields.
+
+    Attributes:
+        fields: numbers of the contract, two or more; none named: all numbers.
+    """
+
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Correlation(Statistic):
+    """Sum values, squares and products over the rows in which both fields are known."""
+
+    Options = CorrelationOptions
+    options: CorrelationOptions
+
+    def check(self) -> None:
+        """Refuse unknown fields, codes, and fewer than two fields."""
+        if len(self.fields) < 2:
+            raise ProtocolError(f"phases.{self.phase}.fields: two numbers at least can correlate.", "Name two fields or more.")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the fields, in order."""
+        return self.named("fields", self.options.fields, "number")
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return every two of them."""
+        return list(combinations(self.fields, 2))
+
+    def leaves(self) -> tuple[int, str]:
+        """Return one answer."""
+        return 1, f"for each two of {', '.join(self.fields)}: rows with both, and sums of values, squares and products over them"
+
+    def ask(self, state: State) -> Ask:
+        """Ask for rows with both, with either one alone and with none, and five sums, for each pair."""
+        pairs = len(self.pairs)
+        return Ask({}, (*self.counts("both", (pairs, 4), (pairs,)), self.moments("sums", (pairs, len(PARTS)))))
+
+    def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
+        """Return this site's counts and sums over all its rows."""
+        leaving = Leaving(self, data, mine)
+        z = {name: scaled(self.protocol.contract, data, name) for name in self.fields}
+        both, held, sums = [], [], []
+        for one, other in self.pairs:
+            cells = np.isnan(z[one]) + 2 * np.isnan(z[other])
+            there = cells == 0
+            counts, hidden = leaving.table(f"both {one} {other}", (one, other), cells, 4, whole=True)
+            x, y = (np.zeros(0) if hidden.any() else z[name][there] for name in (one, other))
+            both.append(counts)
+            held.append(hidden.any())
+            sums.append([part.sum() for part in (x, y, x * x, y * y, x * y)])
+        answer = {"both": np.array(both), "both/held": np.array(held, dtype=np.float64), "sums": np.array(sums)}
+        return Answer(answer), leaving.proposal
+
+    def told(self, results: Arrays) -> dict[str, Any]:
+        """Return by pair: rows, Pearson's r and its 95 % interval (Fisher's z); none where a column is constant."""
+        found = []
+        for place, (one, other) in enumerate(self.pairs):
+            held = float(results["both/held"][place])
+            counts = results["both"][place]
+            hidden = np.repeat(self.protocol.hides and bool(np.any((counts > 0) & (counts < self.least))), 2)
+            two = np.array([counts[0], counts[1:].sum()])
+            cells = written(two, np.array([held, held]), self.least, self.protocol.hides, hidden)
+            r = _pearson(float(counts[0]), results["sums"][place]) if counts[0] >= max(self.least, 2) else None
+            low, high = _interval(r, float(counts[0]))
+            why = HIDDEN if held and not counts.any() else "too few rows, or a column is constant"
+            note = {"note": why} if r is None else {}
+            found.append({"fields": [one, other], "rows": cells[0], "missing": cells[1], "r": r, "low": low, "high": high, **note})
+        return {"pairs": found}
+
+
+def _pearson(count: float, sums: np.ndarray) -> float | None:
+    x, y, xx, yy, xy = (float(one) / count for one in sums)
+    across, along = xx - x * x, yy - y * y
+    if across <= _FLAT or along <= _FLAT:
+        return None
+    return min(max((xy - x * y) / math.sqrt(across * along), -1.0), 1.0)
+
+
+def _interval(r: float | None, count: float) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of r.
+
+    Source: Fisher, On the probable error of a coefficient of correlation, Metron 1921.
+    """
+    if r is None or count < 4 or abs(r) >= 1:
+        return None, None
+    z, reach = math.atanh(r), 1.959963984540054 / math.sqrt(count - 3)
+    return math.tanh(z - reach), math.tanh(z + reach)

@@ -1,0 +1,266 @@
+"""Share what all statistics have in common: their fields, the counts that may leave a site, and how counts are written down."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wardround.privacy.disclosure import held_back, held_totals, told_apart
+from wardround.study.arrays import Arrays
+from wardround.study.dataset import Dataset
+from wardround.study.errors import ProtocolError
+from wardround.study.findings import nearest
+from wardround.study.interfaces import Algorithm
+from wardround.study.layout import Term
+from wardround.study.plugins import find, validated
+from wardround.study.protocol import Contract, Phase, Protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Done, State, Total
+
+HIDDEN = "withheld"
+_LEFT = "left|"
+
+
+@dataclass(frozen=True)
+class Statistic(Algorithm):
+    """Be asked once, and keep the sums; a table is made of them when the result is written."""
+
+    gives = "table"
+
+    @classmethod
+    def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
+        """Return the one algorithm, once its fields are there.
+
+        Raises:
+            ProtocolError: a field is unknown or of the wrong type; names the option.
+        """
+        found = super().expand(protocol, phase)
+        for one in found:
+            if isinstance(one, Statistic):
+                one.check()
+                one._divided_alike()
+        return found
+
+    @property
+    def divided(self) -> Mapping[str, int]:
+        """Return by field into how many bins its numbers are divided, where counts of bins are told."""
+        return {}
+
+    def _divided_alike(self) -> None:
+        """Refuse another division of a number than an earlier phase has: of totals, the two would tell what lies between their edges."""
+        if not self.protocol.hides or self.least <= 1:
+            return
+        for phase in self.protocol.phases:
+            if phase.name == self.phase:
+                return
+            kind = find("algorithm", phase.kind)
+            other = kind(phase.name, self.protocol, validated(kind.Options, phase.options, f"phases.{phase.name}"))
+            for name, bins in (other.divided if isinstance(other, Statistic) else {}).items():
+                if self.divided.get(name, bins) != bins:
+                    message = (
+                        f"phases.{self.phase}.bins: {name!r} has {bins} bins in {phase.name!r}; with others, small counts would follow."
+                    )
+                    raise ProtocolError(message, f"Write bins = {bins} here too, or privacy.smallest_count = 1.")
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse options that do not fit the contract.
+
+        Raises:
+            ProtocolError: names the option.
+        """
+
+    @abstractmethod
+    def told(self, results: Arrays) -> dict[str, Any]:
+        """Return the table, as JSON values, that the phase's results come to; small counts are no longer in it."""
+
+    @property
+    def least(self) -> int:
+        """Return k: fewest patients that a count may be of."""
+        return self.protocol.privacy.smallest_count
+
+    def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
+        """Return the first state, without arrays."""
+        return State(self.phase, 0, {})
+
+    def advance(self, state: State, total: Total) -> State | Done:
+        """Return the sums as they are."""
+        return Done(self.phase, 1, {**total.sums, "sites": np.asarray(float(total.sites))})
+
+    def counts(self, name: str, shape: tuple[int, ...], held: tuple[int, ...]) -> tuple[Term, Term]:
+        """Return the terms of a table of counts, and of how many sites hold each cell back."""
+        bounds = self.protocol.bounds
+        return Term.count(name, shape, bounds.examples, bounds.sites), Term.count(f"{name}/held", held, 1, bounds.sites)
+
+    def moments(self, name: str, shape: tuple[int, ...]) -> Term:
+        """Return the term of sums of values between -1 and 1, in 64 bits with a limit per element."""
+        bounds = self.protocol.bounds
+        return Term.sized(name, shape, np.full(shape, float(bounds.examples)), bounds.sites, bits=64)
+
+    def named(self, option: str, wanted: Sequence[str], kind: str = "") -> tuple[str, ...]:
+        """Return the fields that an option names, or all of a type where it names none.
+
+        Raises:
+            ProtocolError: a field is not in the contract or of another type, or none is left.
+        """
+        fields, where = self.protocol.contract.fields, f"phases.{self.phase}.{option}"
+        for name in wanted:
+            if name not in fields:
+                raise ProtocolError(f"{where}: the contract has no field {name!r}.", nearest(name, fields))
+            if kind and fields[name].type != kind:
+                raise ProtocolError(f"{where}: {name!r} is a {fields[name].type}, and this needs a {kind}.", "Name another field.")
+        if len(set(wanted)) < len(wanted):
+            raise ProtocolError(f"{where}: names a field twice.", "Leave out the second.")
+        found = tuple(wanted) or tuple(name for name, one in fields.items() if not kind or one.type == kind)
+        if not found:
+            raise ProtocolError(f"{where}: the contract has no field of type {kind}.", "Leave this phase out, or add such a field.")
+        return found
+
+
+@dataclass
+class Leaving:
+    """Decide at a site, table after table, which counts leave, and keep what rows can be told apart by from then on.
+
+    Attributes:
+        statistic: asks; says whether anything must be held back, and from how many patients on not.
+        data: the site's snapshot.
+        mine: what the site kept of each phase, this one included.
+        turn: tells tables of several rounds of one phase apart.
+    """
+
+    statistic: Statistic
+    data: Dataset
+    mine: Mapping[str, Arrays]
+    turn: int = 0
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take over what earlier rounds of this phase let out."""
+        self.kept.update(self.mine.get(self.statistic.phase, {}))
+
+    @property
+    def strict(self) -> bool:
+        """Return whether single sites' counts are seen by others, so that small ones must stay."""
+        return not self.statistic.protocol.hides and self.statistic.least > 1
+
+    @property
+    def proposal(self) -> Arrays | None:
+        """Return what the site is to keep of this phase."""
+        return self.kept if self.strict else None
+
+    def table(self, name: str, fields: Sequence[str], cells: np.ndarray, count: int, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return counts of rows, float64 [count], zero where held back, and bool [count], where they are.
+
+        Args:
+            name: of the table in this phase.
+            fields: of the contract that say in which cell a row is.
+            cells: int64 [N], the cell of each row, -1 for none.
+            count: how many cells there are.
+            whole: hold everything back where one cell must be.
+        """
+        counts = np.bincount(cells[cells >= 0], minlength=count).astype(np.float64)
+        if not self.strict:
+            return counts, np.zeros(count, dtype=bool)
+        held = held_back(cells, count, self.data.patient, self.statistic.least, self._beside(fields))
+        if whole and bool(np.any(held)):
+            held[:] = True
+        key = f"{_LEFT}{self.turn}.{name}|{'|'.join(fields)}"
+        self.kept[key] = told_apart(cells, held).astype(np.int32)
+        return np.where(held, 0.0, counts), held
+
+    def _beside(self, fields: Sequence[str]) -> list[np.ndarray]:
+        """Return what rows can be told apart by from earlier tables that share a field with this one."""
+        others = [tables for phase, tables in sorted(self.mine.items()) if phase != self.statistic.phase]
+        found = [(key, labels) for tables in (*others, self.kept) for key, labels in sorted(tables.items()) if key.startswith(_LEFT)]
+        return [labels.astype(np.int64) for key, labels in found if set(key.split("|")[2:]) & set(fields)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Divide a field into cells: a number into bins of equal width over the contract's range, a code into its codes.
+
+    Attributes:
+        field: its name.
+        unit: of a number, None for a code.
+        codes: of a code, empty for a number.
+        edges: float64 [cells + 1] of a number, empty for a code.
+    """
+
+    field: str
+    unit: str | None
+    codes: tuple[str, ...]
+    edges: np.ndarray
+
+    @classmethod
+    def of(cls, contract: Contract, name: str, bins: int) -> Axis:
+        """Return the axis of a field; `bins` is for numbers."""
+        one = contract.fields[name]
+        return cls(name, one.unit, one.codes or (), edges_of(one.range, bins) if one.range is not None else np.zeros(0))
+
+    @property
+    def cells(self) -> int:
+        """Return how many cells there are, without that of missing values."""
+        return len(self.codes) or len(self.edges) - 1
+
+    def place(self, data: Dataset) -> np.ndarray:
+        """Return int64 [N], the cell of each row, -1 where the value is missing; a bin holds its lower end, the last also its upper."""
+        column = data.columns[self.field]
+        return column.astype(np.int64) if self.codes else binned(column, self.edges)
+
+    def labels(self) -> list[dict[str, Any]]:
+        """Return what each cell stands for: `code`, or `from` and `to`."""
+        if self.codes:
+            return [{"code": code} for code in self.codes]
+        return [{"from": float(low), "to": float(high)} for low, high in zip(self.edges[:-1], self.edges[1:], strict=True)]
+
+    def about(self) -> dict[str, Any]:
+        """Return field, and unit or none."""
+        return {"field": self.field, **({} if self.codes else {"unit": self.unit})}
+
+
+def edges_of(span: tuple[float, float], bins: int) -> np.ndarray:
+    """Return float64 [bins + 1], the ends of equal bins."""
+    return np.asarray(span[0] + (span[1] - span[0]) * np.arange(bins + 1) / bins)
+
+
+def binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return int64 [N], the bin of each value, -1 where missing or outside; a bin holds its lower end, the last also its upper."""
+    found = np.searchsorted(edges, values, side="right") - 1
+    found = np.where(values == edges[-1], len(edges) - 2, found)
+    return np.where(np.isnan(values) | (found < 0) | (found > len(edges) - 2), -1, found).astype(np.int64)
+
+
+def scaled(contract: Contract, data: Dataset, name: str) -> np.ndarray:
+    """Return a number field about the middle of its range, in units of half of it, float64 [N], NaN where missing."""
+    low, high = contract.fields[name].range or (-1.0, 1.0)
+    return np.asarray((data.columns[name] - (low + high) / 2) / ((high - low) / 2))
+
+
+def written(counts: np.ndarray, held: np.ndarray, least: int, hides: bool, hidden: np.ndarray | None = None) -> list[dict[str, Any]]:
+    """Return counts as they may be written: whole numbers, "<k", or "withheld" for what would give a small one away.
+
+    Args:
+        counts: [C] totals of cells that do not overlap.
+        held: [C], how many sites held each back.
+        least: k.
+        hides: whether the totals came through a secure sum; then the rule is for the totals, else each site has kept it.
+        hidden: bool [C], which must not be shown; None works it out from the counts.
+    """
+    if hidden is None:
+        hidden = held_totals(counts, least) if hides else np.zeros(len(counts), dtype=bool)
+    found = []
+    for count, sites, hide in zip(counts, held, hidden, strict=True):
+        small = 0 < count < least
+        shown: int | str = (f"<{least}" if small else HIDDEN) if hide else HIDDEN if sites and not count else int(count)
+        found.append({"count": shown, **({"held_back_at": int(sites)} if sites else {})})
+    return found
+
+
+def number(value: float) -> float | None:
+    """Return a number that JSON can hold, None where it does not exist."""
+    return float(value) if math.isfinite(value) else None
