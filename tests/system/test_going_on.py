@@ -16,8 +16,10 @@ import pytest
 from tests.system import window_attacks
 from tests.system.attacks import OTHER, stranger
 from tests.system.coordinator_attacks import Attempt, Coordinator
+from tests.system.group_attacks import Divided, GroupedAttempt
 from tests.system.test_malicious_coordinator import Verdict, evidence, judged, turn
 from wardround.combining.secure.words import STAGES
+from wardround.study.errors import PolicyRefused
 from wardround.study.task import Stage
 
 REASON = "^secure sum, follow: what is asked does not follow from the protocol and the published totals"
@@ -88,3 +90,37 @@ def test_a_coordinator_that_goes_on_after_a_fault_learns_and_alters_nothing_by_i
 @pytest.mark.parametrize("name", CASES)
 def test_nobody_goes_on_after_a_fault(name: str, tmp_path: Path) -> None:
     assert not CASES[name].attack(tmp_path).went_on
+
+
+def test_a_false_task_of_a_round_far_ahead_ends_nothing(tmp_path: Path) -> None:
+    evil = window_attacks.Coordinator(tmp_path)
+    for site in window_attacks.SITES:
+        evil.say(evil.task(site, "answer", 0, {}, round=10**6))
+    assert {refusal.site for _, refusal in evil.refusals} == set(window_attacks.SITES)
+    evil.refusals.clear()
+    attempt = window_attacks.Attempt(evil, 0).begin().answer()
+    assert set(attempt.masked) == set(window_attacks.SITES)
+    assert not evil.refusals
+
+
+def test_the_first_list_of_sites_stands_also_where_rules_keep_a_site_from_taking_part(tmp_path: Path) -> None:
+    evil = Divided(tmp_path, 20)
+    site = evil.sites[0]
+    policy = evil.gates[site].policy
+    object.__setattr__(evil.gates[site], "policy", Closed())
+    GroupedAttempt(evil, 0, [site], [*evil.sites[:19], "other"]).step("keys")
+    object.__setattr__(evil.gates[site], "policy", policy)
+    assert [refusal.kind for _, refusal in evil.refusals] == ["PolicyRefused"]
+    evil.refusals.clear()
+    attempt = GroupedAttempt(evil, 0).step("keys")
+    assert set(attempt.said["keys"]) == set(evil.sites) - {site}
+    assert [(refusal.site, refusal.reason) for _, refusal in evil.refusals] == [
+        (site, "secure sum, keys: a site is asked that was not among those of the first round")
+    ]
+
+
+class Closed:
+    """Forbid everything: what a hospital's rules do outside its hours."""
+
+    def permit(self, *about: object) -> None:
+        raise PolicyRefused("the site's rule hours forbids it", "Ask again later.")
