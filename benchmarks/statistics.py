@@ -161,18 +161,40 @@ def pairs(tables: Mapping[str, Any], fields: Mapping[str, Any], columns: Mapping
             yield cell["count"], int(np.sum((rows == at[0]) & (across == at[1])))
 
 
+def remainders(tables: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Iterator[int]:
+    """Yield what a reader gets by subtracting the counts shown from totals that are known: of all rows, of a field, of a line."""
+    everyone = len(next(iter(columns.values())))
+    lines: dict[str, list[Any]] = {}
+    for one in tables["describe"]["fields"]:
+        yield everyone - _told(one["known"]["count"], one["missing"]["count"])
+    for one in tables["histogram"]["fields"]:
+        counts = [*(cell["count"] for cell in one["cells"]), one["missing"]["count"]]
+        lines[one["field"]] = counts
+        yield everyone - _told(*counts)
+    cells = [[cell["count"] for cell in line] for line in tables["crosstab"]["cells"]]
+    for axis, crossed in (("rows", cells), ("columns", [list(line) for line in zip(*cells, strict=True)])):
+        for total, line in zip(lines[tables["crosstab"][axis]["field"]], crossed, strict=True):
+            if isinstance(total, int):
+                yield total - _told(*line)
+
+
+def _told(*counts: Any) -> int:
+    return sum(one for one in counts if isinstance(one, int))
+
+
 def moments(tables: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    """Return the largest relative error of a mean or deviation, and the largest error of a correlation."""
+    """Return the largest relative error of a mean or deviation, and the largest error of a correlation; one not told is all wrong."""
     worst, apart = 0.0, 0.0
     for one in tables["describe"]["fields"]:
-        if one.get("mean") is not None:
-            values = known(columns[one["field"]])
+        values = columns[one["field"]]
+        if values.dtype.kind == "f":
+            values = known(values)
             for got, true in ((one["mean"], values.mean()), (one["deviation"], values.std(ddof=1))):
-                worst = max(worst, abs(got - true) / abs(true))
+                worst = max(worst, 1.0 if got is None else abs(got - true) / abs(true))
     for one in tables["correlation"]["pairs"]:
         x, y = (columns[name] for name in one["fields"])
         both = ~np.isnan(x) & ~np.isnan(y)
-        apart = max(apart, abs(one["r"] - np.corrcoef(x[both], y[both])[0, 1]))
+        apart = max(apart, 2.0 if one["r"] is None else abs(one["r"] - np.corrcoef(x[both], y[both])[0, 1]))
     return float(worst), float(apart)
 
 
@@ -189,9 +211,10 @@ def outside(tables: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> tup
 
 
 def curves(tables: Mapping[str, Any], truth: Mapping[str, Any]) -> tuple[float, int]:
-    """Return the largest error of a Kaplan-Meier curve at a time shown, and how many times are shown."""
+    """Return the largest error of a Kaplan-Meier curve at a time shown, and how many times are shown; a curve without any is all wrong."""
     apart, count = 0.0, 0
     for group in tables["survival"]["groups"]:
+        apart = apart if group["points"] else 1.0
         for one in group["points"]:
             apart = max(apart, abs(one["survival"] - truth["curves"][group["group"]][str(int(one["time"]))]))
             count += 1
@@ -222,6 +245,8 @@ def run(data: Path, quick: bool) -> tuple[list[dict[str, Any]], str]:
         told = list(pairs(runs[combine, 10], HEART, columns))
         shown = [(got, true) for got, true in told if isinstance(got, int)]
         add(f"heart, {combine}, k = 10: counts of 1 to 9 shown", sum(0 < got < 10 for got, _ in shown), "counts", len(told))
+        taken = list(remainders(runs[combine, 10], columns))
+        add(f"heart, {combine}, k = 10: differences of 1 to 9", sum(0 < one < 10 for one in taken), "differences", len(taken))
         add(f"heart, {combine}, k = 10: counts told in full", sum(got == true for got, true in shown), "counts", len(told))
     with tempfile.TemporaryDirectory() as venvs:
         figures += _lung(Path(venvs))
@@ -247,18 +272,28 @@ def _lung(venvs: Path) -> list[dict[str, Any]]:
         test = tables["survival"]["log_rank"]
         start = f"lung, {combine}, k = {least}"
         figures.append(figure(f"{start}: worst error of Kaplan-Meier", apart, "share", shown))
-        figures.append(
-            figure(f"{start}: error of log-rank chi-square", abs(test["chi_square"] - truth["log_rank"]), "chi-square", patients)
-        )
-        figures.append(figure(f"{start}: error of log-rank p", abs(test["p"] - truth["p"]), "p", patients))
-        figures.append(figure(f"{start}: smallest step shown", _smallest(tables), "patients", shown))
+        for name, key, true in (("chi-square", "chi_square", truth["log_rank"]), ("p", "p", truth["p"])):
+            error = 1.0 if test[key] is None else abs(test[key] - true) / true
+            figures.append(figure(f"{start}: relative error of log-rank {name}", error, "of the value", patients))
+        figures.append(figure(f"{start}: times shown", shown, "times", patients))
+        figures.append(figure(f"{start}: smallest step shown or left", _smallest(tables), "patients", shown))
     return figures
 
 
 def _smallest(tables: Mapping[str, Any]) -> int:
-    """Return the fewest events, or ends of observation, of a stretch between two times shown, those of none aside."""
-    points: Sequence[Mapping[str, Any]] = [one for group in tables["survival"]["groups"] for one in group["points"]]
-    return min(one[key] for one in points for key in ("events", "censored") if one[key])
+    """Return the fewest events, or ends of observation, of a stretch between two times shown, or after the last, those of none aside.
+
+    0 where no count is shown, so that a study that hides all does not pass.
+    """
+    found: list[int] = []
+    for group in tables["survival"]["groups"]:
+        points: Sequence[Mapping[str, Any]] = group["points"]
+        if not isinstance(group["rows"], int):
+            continue
+        left = {"events": group["events"], "censored": group["rows"] - group["events"]}
+        for key, total in left.items():
+            found += [one[key] for one in points] + [total - sum(one[key] for one in points)]
+    return min((one for one in found if one), default=0)
 
 
 def _bare(tables: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
 from wardround.learning.own import as_received, blinded, own_figures, shown, side_by_side
 from wardround.learning.statistics.written import tables
+from wardround.privacy.disclosure import held_totals
 from wardround.record.commitment import commit
 from wardround.record.entries import band, decode
 from wardround.study.arrays import Arrays, under
@@ -31,6 +32,7 @@ from wardround.study.task import Done
 _OF_A_MODEL = ("question", "lower_is_better", "primary", "margin", "chosen", "paired", "verdicts", "verdict_notes")
 """Keys of a result that a study of statistics has no use for."""
 
+WITHHELD = "withheld"
 SMALL = 10
 """Counts of patients under this are not shown for a single site."""
 
@@ -70,7 +72,7 @@ def outcome(
         "site_results": "open",
         "synthetic": any(one.synthetic for one in facts.values()),
         "warnings": _warnings(protocol, all_sites(sums["federated"].values()) if sums.get("federated") else {}),
-        "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())},
+        "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())} if protocol.trains else _counted(protocol, facts),
         **_judged(protocol, facts, sums),
     }
     return _result(protocol, earlier, history, refusals, seconds, own)
@@ -293,11 +295,24 @@ def _site(protocol: Protocol, facts: SiteFacts) -> dict[str, Any]:
         if SMALL <= int(np.sum(positive)) <= len(data) - SMALL:
             share = round(float(np.mean(positive)), 3)
     size = sum(path.stat().st_size for path in facts.snapshot.iterdir())
-    if not protocol.trains:
-        counts = {"patients": _small(data.patients), "examples": _small(len(data))}
-        return {**counts, "snapshot_bytes": size, "source": facts.source}
     about = {"positive_share": share, "snapshot_bytes": size, "source": facts.source}
     return {"patients": _small(data.patients), "examples": _small(len(data)), **_apart(count), **about}
+
+
+def _counted(protocol: Protocol, facts: Mapping[str, SiteFacts]) -> dict[str, Any]:
+    """Return by site what a study of statistics says of it: where a site has fewer than k patients, others are withheld with it.
+
+    Their sum stands in the tables. The size of a withheld site's snapshot would tell its rows and is left out too.
+    """
+    names = sorted(facts)
+    hidden = held_totals(np.array([facts[site].data.patients for site in names]), protocol.privacy.smallest_count)
+    found: dict[str, Any] = {}
+    for site, hide in zip(names, hidden, strict=True):
+        one = facts[site]
+        size = sum(path.stat().st_size for path in one.snapshot.iterdir())
+        counts = {"patients": one.data.patients, "examples": len(one.data), "snapshot_bytes": size}
+        found[site] = {**({"patients": WITHHELD, "examples": WITHHELD} if hide else counts), "source": one.source}
+    return found
 
 
 def _small(count: int) -> int | str:

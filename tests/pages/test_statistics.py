@@ -7,6 +7,7 @@ from typing import Any
 
 from wardround.pages.plots import bars, steps
 from wardround.pages.report import render
+from wardround.pages.statistics import _BLOCKS
 
 HIDDEN: dict[str, Any] = {"code": "b", "count": "<10"}
 RESULT: dict[str, Any] = {
@@ -60,3 +61,13 @@ def test_a_hidden_count_has_a_mark_of_one_height_whatever_it_is() -> None:
 def test_steps_go_down_to_the_share_that_is_left() -> None:
     drawn = steps({"a": [{"time": 25.0, "survival": 0.5}, {"time": 50.0, "survival": None}]}, 50.0, "x")
     assert 'd="M44.0 10H332.0V110.0"' in drawn
+
+
+def test_a_number_at_risk_stands_at_the_time_it_is_of() -> None:
+    points = [
+        {"time": 7.0, "survival": 0.8, "at_risk": 100, "events": 20, "censored": 0},
+        {"time": 30.0, "survival": 0.4, "at_risk": 80, "events": 40, "censored": 15},
+    ]
+    stay = {**RESULT["statistics"]["stay"], "groups": [{"group": "a", "rows": 100, "events": 60, "median": "not told", "points": points}]}
+    rows = _BLOCKS["survival"](stay)[1].rows
+    assert list(rows) == [("a", "7", "80"), ("a", "30", "25")], "100 were at risk at the start, not on day 7"

@@ -21,8 +21,9 @@ from wardround.combining.secure.groups import Party, groups_of
 from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.words import read_roster
 from wardround.site import exchange, following
-from wardround.site.following import Following
 from wardround.site.sessions import Sessions
+from wardround.study.protocol import Protocol
+from wardround.study.task import Task
 from wardround.study.threshold import allies_in_groups
 
 Patch = pytest.MonkeyPatch
@@ -133,9 +134,13 @@ def _unnumbered(patch: Patch) -> None:
     patch.setattr(following, "numbered", lambda groups, seal: None)
 
 
+def _any_list(protocol: Protocol, sessions: Sessions, task: Task) -> frozenset[str]:
+    return frozenset(read_roster(task)) if task.stage == "keys" else sessions.roster()
+
+
 def _divided_anew(patch: Patch) -> None:
     patch.setattr(exchange, "_whole", lambda first, names: None)
-    patch.setattr(Following, "_first", lambda self, task: frozenset(read_roster(task)) if task.stage == "keys" else self.sessions.roster())
+    patch.setattr(following, "_first", _any_list)
 
 
 def _small_in_other_groups(patch: Patch) -> None:

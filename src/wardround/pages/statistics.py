@@ -17,7 +17,8 @@ from markupsafe import Markup
 from wardround.pages.counted import unit
 from wardround.pages.left import left
 from wardround.pages.plots import bars, steps
-from wardround.pages.suppress import LEAST, cell
+from wardround.pages.suppress import WITHHELD as HIDDEN
+from wardround.pages.suppress import cell
 from wardround.pages.traffic import RecordView
 from wardround.pages.words import NONE, whole
 
@@ -78,18 +79,18 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
     tables = result.get("statistics") or {}
     order = [str(phase["name"]) for phase in protocol.get("phases") or () if phase["name"] in tables]
     parts = [_part(name, tables[name]) for name in order or tables]
-    sites = [(name, cell(one.get("patients"))) for name, one in (result.get("sites") or {}).items()]
+    least = int(result.get("smallest_count") or 1)
+    sites = [(name, _patients(one.get("patients"), least)) for name, one in (result.get("sites") or {}).items()]
     secure = bool((result.get("privacy") or {}).get("secure_sum"))
     return _template().render(
         result=result,
         parts=parts,
         sites=sites,
         unit=unit(result),
-        small=LEAST,
         left=left(result, record),
         answer=answer(result),
         secure=secure,
-        rules=_rules(int(result.get("smallest_count") or 1), secure),
+        rules=_rules(least, secure),
     )
 
 
@@ -98,6 +99,13 @@ def _template() -> Template:
     loader = PackageLoader("wardround.pages")
     room = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return room.get_template("statistics.html.j2")
+
+
+def _patients(count: Any, least: int) -> str:
+    """Return a site's number of patients, a band in its place, or that it is withheld; a small one is never shown."""
+    if isinstance(count, int):
+        return whole(count) if count == 0 or count >= least else HIDDEN
+    return HIDDEN if count == HIDDEN or str(count).startswith("<") else cell(count)
 
 
 def _rules(least: int, secure: bool) -> list[str]:
@@ -173,7 +181,8 @@ def _crosstab(found: Mapping[str, Any]) -> list[Block]:
     heads = (f"{rows['field']} by {columns['field']}", *(_cell(one) for one in columns["cells"]))
     body = [(_cell(label), *(_count(one) for one in line)) for label, line in zip(rows["cells"], found["cells"], strict=True)]
     chi = found.get("chi_square")
-    note = "" if chi is None else f"Pearson's chi-square {chi:.4g}, {found['degrees_of_freedom']} degrees of freedom, p {_p(found['p'])}."
+    why = f"Pearson's chi-square: {found['note']}." if found.get("note") else ""
+    note = why if chi is None else f"Pearson's chi-square {chi:.4g}, {found['degrees_of_freedom']} degrees of freedom, p {_p(found['p'])}."
     return [Block(f"{rows['field']} by {columns['field']}", heads, body, None, note)]
 
 
@@ -208,24 +217,26 @@ def _survival(found: Mapping[str, Any]) -> list[Block]:
         counts = [whole(count) if isinstance(count, int) else str(count) for count in (one["rows"], one.get("events", NONE))]
         rows.append((str(one.get("group", "all")), *counts, _value(one.get("median"), 6)))
     test = found.get("log_rank")
-    note = ""
+    note = f"Log-rank test: {test['note']}." if test and test.get("note") else ""
     if test and test["chi_square"] is not None:
         note = f"Log-rank chi-square {test['chi_square']:.4g}, {test['degrees_of_freedom']} degrees of freedom, p {_p(test['p'])}."
     if found.get("held_back_at"):
         note = f"{note} {found['held_back_at']} sites held their counts back; the curves are of the others alone.".strip()
     caption = f"Kaplan-Meier curves over {_named(found)}"
     blocks = [Block(caption, heads, rows, steps(curves, float(found["until"]), caption), note)]
-    return [*blocks, *_at_risk(curves, float(found["until"]), _named(found))]
+    return [*blocks, *_at_risk(curves, _named(found))]
 
 
-def _at_risk(curves: Mapping[str, Sequence[Mapping[str, Any]]], until: float, unit: str) -> list[Block]:
-    """Return the numbers at risk at five times: of the first shown point at or after each."""
-    times = [until * part / 5 for part in range(5)]
+def _at_risk(curves: Mapping[str, Sequence[Mapping[str, Any]]], unit: str) -> list[Block]:
+    """Return by group the numbers at risk just after up to five of the times shown; at other times they are not known."""
     rows = []
     for group, points in curves.items():
-        found = [next((one["at_risk"] for one in points if one["time"] >= time), None) for time in times]
-        rows.append((group, *(NONE if count is None else whole(count) for count in found)))
-    return [Block("Numbers at risk", (f"Group, at {unit}", *(f"{time:g}" for time in times)), rows)] if rows else []
+        for place in sorted({len(points) * part // 5 for part in range(5)}):
+            one = points[place]
+            told = [int(one[name]) for name in ("at_risk", "events", "censored") if one.get(name) is not None]
+            left = whole(told[0] - told[1] - told[2]) if len(told) == 3 else NONE
+            rows.append((group, f"{one['time']:g}", left))
+    return [Block("Numbers at risk just after times shown", ("Group", unit[:1].upper() + unit[1:], "At risk"), rows)] if rows else []
 
 
 _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], list[Block]]] = MappingProxyType(

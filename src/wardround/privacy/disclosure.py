@@ -6,6 +6,9 @@ that is not empty holds at least k patients, every such count is 0 or at least k
 each pair of tables that share a field; two tables without a common field give no count of fewer patients than one of them does.
 
 What is held back is chosen in order of place, never by size: which cell covers for a small one then says nothing of how small that is.
+Counts are never below 0, so that adding up can tell what subtracting cannot: ten hidden cells that sum to 10 would each be 1 if they were
+known not to be 0. Where any cell of a table is held back its empty cells are too, and nothing marks which of the hidden are empty, small
+or cover for others.
 
 Source: Hundepool et al., Statistical Disclosure Control, Wiley 2012, chapters 2 and 4 (primary and secondary suppression, differencing);
 Dobkin, Jones, Lipton, Secure databases: protection against user influence, ACM TODS 1979 (what overlapping counts give away).
@@ -77,10 +80,10 @@ def held_back(cells: np.ndarray, count: int, patient: np.ndarray, least: int, be
         apart = told_apart(cells, held)
         small = _in_small_atoms(apart, patient, least, beside)
         if not bool(np.any(small)):
-            return held
+            break
         named = np.unique(apart[small & (apart >= 0)])
         held[named if len(named) else _next(apart, held, occupied, small)] = True
-    return held
+    return held | ~occupied if bool(np.any(held)) else held
 
 
 def _in_small_atoms(apart: np.ndarray, patient: np.ndarray, least: int, beside: Sequence[np.ndarray]) -> np.ndarray:
@@ -101,7 +104,9 @@ def _next(apart: np.ndarray, held: np.ndarray, occupied: np.ndarray, small: np.n
 
 
 def held_totals(counts: np.ndarray, least: int) -> np.ndarray:
-    """Return bool [C], the cells of a summed table that must not be shown, beside their total: small ones, and one more if it takes that.
+    """Return bool [C], the cells of a summed table that must not be shown, beside their total.
+
+    Where one is small, all small and all empty cells are hidden, and others until the hidden ones are two and together of `least` or more.
 
     Args:
         counts: [C], whole numbers, of cells that do not overlap.
@@ -109,54 +114,107 @@ def held_totals(counts: np.ndarray, least: int) -> np.ndarray:
 
     Example:
         >>> held_totals(np.array([50, 4, 30, 0]), 10).tolist()
-        [False, True, True, False]
+        [False, True, True, True]
     """
     held = (counts > 0) & (counts < least)
-    while 0 < counts[held].sum() < least and bool(np.any((counts > 0) & ~held)):
-        open_ = np.flatnonzero((counts > 0) & ~held)
-        after = open_[open_ > int(np.argmax(held))]
-        held[after[0] if len(after) else open_[0]] = True
+    if bool(np.any(held)):
+        held |= counts == 0
+        _cover(counts, held, counts > 0, least)
     return held
+
+
+def _cover(counts: np.ndarray, held: np.ndarray, may: np.ndarray, least: int) -> bool:
+    """Hide more cells of a line, the next ones in order of place, until the hidden ones are two and of `least`; say whether any was added.
+
+    Args:
+        counts: [C].
+        held: bool [C], changed in place.
+        may: bool [C], which cells can cover.
+        least: k.
+    """
+    added, first = False, int(np.argmax((counts > 0) & held))
+    while counts[held].sum() < least or held.sum() < 2:
+        open_ = np.flatnonzero(may & ~held)
+        if not len(open_):
+            break
+        after = open_[open_ > first]
+        held[after[0] if len(after) else open_[0]] = added = True
+    return added
+
+
+def held_field(counts: np.ndarray, least: int) -> np.ndarray:
+    """Return bool [C], the cells of a field that must not be shown; the last is of missing values, and other tables may tell the known.
+
+    So missing values never cover for a cell, since a table of known and missing shows them; where they are hidden, a cell is hidden too.
+
+    Args:
+        counts: [C], whole numbers.
+        least: k.
+
+    Example:
+        >>> held_field(np.array([50, 4, 30]), 10).tolist()
+        [True, True, False]
+    """
+    cells = held_totals(counts[:-1], least)
+    missing = bool(held_totals(np.array([counts[:-1].sum(), counts[-1]]), least)[1])
+    if missing and not bool(np.any(cells)) and bool(np.any(counts[:-1])):
+        cells = counts[:-1] == 0
+        cells[int(np.argmax(counts[:-1] > 0))] = True
+    return np.append(cells, missing)
 
 
 def held_crossed(counts: np.ndarray, least: int) -> np.ndarray:
     """Return bool [R, C], the cells of a summed two-way table that must not be shown, beside the totals of its rows and columns.
 
-    A line whose total is itself hidden (`held_totals`, as in a table of that field alone) is held back whole. Each other line holds back
-    nothing, or cells that together are of `least` or more. And no small cell follows from the lines: where one would (it is the only path
-    between two parts of what is held back), everything is held back.
+    A line whose total is itself hidden (`held_field`, as in a table of that field alone) is held back whole. Each other line holds back
+    nothing, or two cells that together are of `least` or more. And each small cell could, as far as the lines and counts of 0 or more tell,
+    be of `least`; where one could not, everything is held back. Lines that are told to be empty stay open.
 
     Args:
-        counts: [R, C], whole numbers.
+        counts: [R, C], whole numbers; the last row and the last column are of missing values.
         least: k.
     """
-    rows, columns = (held_totals(counts.sum(axis=axis), least) for axis in (1, 0))
-    held = (counts > 0) & ((counts < least) | rows[:, None] | columns[None, :])
-    changed = bool(np.any(held))
+    totals = [counts.sum(axis=axis) for axis in (1, 0)]
+    rows, columns = (held_field(one, least) for one in totals)
+    if not (bool(np.any((counts > 0) & (counts < least))) or bool(np.any(rows)) or bool(np.any(columns))):
+        return np.zeros(counts.shape, dtype=bool)
+    free = ((totals[0] > 0) | rows)[:, None] & ((totals[1] > 0) | columns)[None, :]
+    held = free & ((counts < least) | rows[:, None] | columns[None, :])
+    changed = True
     while changed:
         changed = False
         for line, flags in (*zip(counts, held, strict=True), *zip(counts.T, held.T, strict=True)):
-            open_ = np.flatnonzero((line > 0) & ~flags)
-            if bool(np.any(flags)) and len(open_) and (line[flags].sum() < least or flags.sum() < 2):
-                after = open_[open_ > int(np.argmax(flags))]
-                flags[after[0] if len(after) else open_[0]] = True
-                changed = True
-    return np.asarray(counts > 0) if _gives_one_away(held, counts, least) else held
+            if bool(np.any(line[flags] > 0)):
+                changed |= _cover(line, flags, line > 0, least)
+    return np.asarray(held if _all_could_be(held, counts, least) else free)
 
 
-def _gives_one_away(held: np.ndarray, counts: np.ndarray, least: int) -> bool:
-    """Say whether a held cell follows from the totals of rows and columns, though it is small: it is a bridge between lines."""
-    rows = len(held)
-    for row, column in zip(*np.nonzero(held & (counts < least)), strict=True):
-        reached, todo = {int(row)}, [int(row)]
-        while todo:  # lines are numbered: rows first, then columns
-            line = todo.pop()
-            if line < rows:
-                near = [rows + int(other) for other in np.flatnonzero(held[line]) if (line, other) != (row, column)]
-            else:
-                near = [int(other) for other in np.flatnonzero(held[:, line - rows]) if (other, line - rows) != (row, column)]
-            todo += [other for other in near if other not in reached]
-            reached.update(near)
-        if rows + int(column) not in reached:
-            return True
+_MOST_STEPS = 4_000_000
+"""Cells looked at for one table; beyond this it is held back whole, which is always safe."""
+
+
+def _all_could_be(held: np.ndarray, counts: np.ndarray, least: int) -> bool:
+    """Say whether each small hidden cell could be of `least` though the lines' totals stay: some others can give and take that much."""
+    places = list(zip(*np.nonzero(held & (counts > 0) & (counts < least)), strict=True))
+    if len(places) * held.size > _MOST_STEPS:
+        return False
+    return all(_could_be(held, counts, least, int(row), int(column)) for row, column in places)
+
+
+def _could_be(held: np.ndarray, counts: np.ndarray, least: int, row: int, column: int) -> bool:
+    """Follow what makes room for a cell to grow: its column gives in another row, this takes in another column, until its row gives."""
+    gives, takes = held & (counts >= least - counts[row, column]), held.copy()
+    gives[row, column] = takes[row, column] = False
+    columns, todo = {column}, [column]
+    rows: set[int] = set()
+    while todo:
+        here = todo.pop()
+        for giver in map(int, np.flatnonzero(gives[:, here])):
+            if giver == row:
+                return True
+            if giver not in rows:
+                rows.add(giver)
+                near = {int(one) for one in np.flatnonzero(takes[giver])} - columns
+                columns |= near
+                todo += near
     return False

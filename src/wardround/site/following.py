@@ -56,7 +56,7 @@ class Following:
             Broken: the coordinator published, or asks, something that does not follow from the rounds before.
         """
         try:
-            roster = self._first(task)
+            roster = _first(self.protocol, self.sessions, task)
             for closing in task.closed:
                 self._close(closing, task.supplies or {}, roster)
             ask = NOTHING if task.stage == "close" else self._expected(task)
@@ -72,24 +72,6 @@ class Following:
         finally:
             self.states.drop()  # what did not lead to what is asked was not so
         return replace(task, body=ask) if task.stage in ("answer", "open") else task
-
-    def _first(self, task: Task) -> frozenset[str]:
-        """Return the sites of the study's first round; where sums are in groups, the first list that a site hears of stands from here on.
-
-        It has to stand before anything is followed by it: else totals of groups could be vouched for by one list and groups be of another.
-        """
-        first = self.sessions.roster()
-        if task.stage != "keys" or not isinstance(self.protocol.combiner, Bucketed):
-            return first
-        names = frozenset(read_roster(task))
-        if first and not first.issuperset(names):
-            raise Broken.at("keys", "a site is asked that was not among those of the first round")
-        if first and names != first:
-            raise Broken.at("keys", "the list is not that of the first round, so the sites would be divided into other groups")
-        if len(names) < IN_GROUPS or task.site not in names:
-            raise Broken.at("keys", f"{len(names)} sites are too few for groups of {IN_A_GROUP}, or this site is not among them")
-        self.sessions.put_roster(names)
-        return names
 
     def behind(self, phase: str) -> Behind:
         """Say whether this site itself checked the last total behind where a phase stands; where there was none, there is nothing to check.
@@ -188,6 +170,25 @@ class Following:
         if not found:
             raise Broken.at(_STEP, "the protocol has no such phase")
         return found[0]
+
+
+def _first(protocol: Protocol, sessions: Sessions, task: Task) -> frozenset[str]:
+    """Return the sites of the study's first round; where sums are in groups, the first list that a site hears of stands from here on.
+
+    It has to stand before anything is followed by it: else totals of groups could be vouched for by one list and groups be of another.
+    """
+    first = sessions.roster()
+    if task.stage != "keys" or not isinstance(protocol.combiner, Bucketed):
+        return first
+    names = frozenset(read_roster(task))
+    if first and not first.issuperset(names):
+        raise Broken.at("keys", "a site is asked that was not among those of the first round")
+    if first and names != first:
+        raise Broken.at("keys", "the list is not that of the first round, so the sites would be divided into other groups")
+    if len(names) < IN_GROUPS or task.site not in names:
+        raise Broken.at("keys", f"{len(names)} sites are too few for groups of {IN_A_GROUP}, or this site is not among them")
+    sessions.put_roster(names)
+    return names
 
 
 def _parties(protocol: Protocol, roster: frozenset[str]) -> tuple[Party, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wardround.learning.statistics.statistic import HIDDEN, Leaving, Statistic, scaled, written
+from wardround.learning.statistics.statistic import HIDDEN, Leaving, Statistic, fine_enough, scaled, written
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -18,8 +18,6 @@ from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, State
 
 PARTS = ("x", "y", "xx", "yy", "xy")
-_FLAT = 1e-12
-"""Variance, in units of half the contract's range squared, up to which a column counts as constant."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +80,28 @@ class Correlation(Statistic):
 
     def told(self, results: Arrays) -> dict[str, Any]:
         """Return by pair: rows, Pearson's r and its 95 % interval (Fisher's z); none where a column is constant."""
-        found = []
+        found, step = [], float(np.max(self.moments("sums", (1,)).step))
         for place, (one, other) in enumerate(self.pairs):
             held = float(results["both/held"][place])
             counts = results["both"][place]
             hidden = np.repeat(self.protocol.hides and bool(np.any((counts > 0) & (counts < self.least))), 2)
             two = np.array([counts[0], counts[1:].sum()])
             cells = written(two, np.array([held, held]), self.least, self.protocol.hides, hidden)
-            r = _pearson(float(counts[0]), results["sums"][place]) if counts[0] >= max(self.least, 2) else None
+            enough = counts[0] >= max(self.least, 2)
+            r = _pearson(float(counts[0]), results["sums"][place], step) if enough else None
             low, high = _interval(r, float(counts[0]))
-            why = HIDDEN if held and not counts.any() else "too few rows, or a column is constant"
+            if hidden.any() and r is not None:
+                r, low, high = round(r, 2), None, None  # more digits, or the interval, would tell how many rows there are
+            why = HIDDEN if held and not counts.any() else "too few rows, or a column is constant or nearly so for its range"
             note = {"note": why} if r is None else {}
             found.append({"fields": [one, other], "rows": cells[0], "missing": cells[1], "r": r, "low": low, "high": high, **note})
         return {"pairs": found}
 
 
-def _pearson(count: float, sums: np.ndarray) -> float | None:
+def _pearson(count: float, sums: np.ndarray, step: float) -> float | None:
     x, y, xx, yy, xy = (float(one) / count for one in sums)
     across, along = xx - x * x, yy - y * y
-    if across <= _FLAT or along <= _FLAT:
+    if not (fine_enough(across, (xx, x * x), step, count) and fine_enough(along, (yy, y * y), step, count)):
         return None
     return min(max((xy - x * y) / math.sqrt(across * along), -1.0), 1.0)
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field as Bound
 
 from wardround.learning.statistics.chances import chi_square_above
-from wardround.learning.statistics.statistic import Axis, Leaving, Statistic, number, written
+from wardround.learning.statistics.statistic import HIDDEN, Axis, Leaving, Statistic, number, written
 from wardround.privacy.disclosure import held_crossed
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
@@ -59,6 +59,12 @@ class Crosstab(Statistic):
         """Return the bins of each number."""
         return {axis.field: axis.cells for axis in self.axes if not axis.codes}
 
+    @property
+    def asked_once(self) -> Mapping[str, str]:
+        """Return the two fields, in whatever order: each order would hide other cells."""
+        one, other = sorted((self.options.rows, self.options.columns))
+        return {f"crosstab {one} {other}": f"{one!r} by {other!r}"}
+
     def leaves(self) -> tuple[int, str]:
         """Return one answer."""
         return 1, f"counts of {self.options.rows} by {self.options.columns}, with those where one is missing"
@@ -78,7 +84,7 @@ class Crosstab(Statistic):
         return Answer({"pairs": counts, "pairs/held": held.astype(np.float64)}), leaving.proposal
 
     def told(self, results: Arrays) -> dict[str, Any]:
-        """Return the table, its last line each way of missing values, and Pearson's chi-square where no site held anything back."""
+        """Return the table, its last line each way of missing values, and Pearson's chi-square where nothing in it is hidden."""
         rows, columns = self.axes
         wide, hides = columns.cells + 1, self.protocol.hides
         counts, held = results["pairs"].reshape(-1, wide), results["pairs/held"]
@@ -89,8 +95,12 @@ class Crosstab(Statistic):
             "rows": {**rows.about(), "cells": [*rows.labels(), absent]},
             "columns": {**columns.about(), "cells": [*columns.labels(), absent]},
             "cells": [cells[start : start + wide] for start in range(0, len(cells), wide)],
-            **({} if bool(np.any(held)) else _chi_square(counts[:-1, :-1])),
+            **(_WITHHELD if bool(np.any(held)) or bool(np.any(hidden)) else _chi_square(counts[:-1, :-1])),
         }
+
+
+_WITHHELD: Mapping[str, Any] = {"chi_square": None, "degrees_of_freedom": None, "p": None, "note": HIDDEN}
+"""Stands where a cell is hidden: with the totals of the lines, chi-square would tell it."""
 
 
 def _chi_square(counts: np.ndarray) -> dict[str, Any]:

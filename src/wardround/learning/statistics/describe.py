@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field as Bound
 
-from wardround.learning.statistics.statistic import Axis, Leaving, Statistic, number, scaled, written
+from wardround.learning.statistics.statistic import COARSE, HIDDEN, Axis, Leaving, Statistic, fine_enough, number, scaled, written
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.streams import Stream
@@ -92,19 +92,24 @@ class Describe(Statistic):
             known, missing = written(counts, np.array([held, held]), self.least, self.protocol.hides)
             one = {**Axis.of(self.protocol.contract, name, 2).about(), "known": known, "missing": missing}
             if name in self.numbers:
-                one.update(self._number(results, self.numbers.index(name), name, float(counts[0])))
+                open_ = HIDDEN not in (known["count"], missing["count"])
+                one.update(self._number(results, self.numbers.index(name), name, float(counts[0]) if open_ else 0.0))
             found.append(one)
         return {"fields": found}
 
     def _number(self, results: Arrays, place: int, name: str, count: float) -> dict[str, Any]:
+        """Return a number's mean, deviation and outermost bins: none where a count is hidden, which a mean times a count would tell."""
         low, high = self.protocol.contract.fields[name].range or (-1.0, 1.0)
         middle, half = (low + high) / 2, (high - low) / 2
         if count < max(self.least, 1):
-            return {"mean": None, "deviation": None, "lowest_bin": None, "highest_bin": None}
+            return {"mean": None, "deviation": None, "lowest_bin": None, "highest_bin": None, "note": "withheld, or no values"}
         total, squares = float(results["sum"][place]), float(results["squares"][place])
         variance = max(squares - total * total / count, 0.0) / (count - 1) if count > 1 else float("nan")
+        step = float(np.max(self.moments("squares", (1,)).step))
+        fine = fine_enough(variance, (squares / count, (total / count) ** 2), step, count)
         labels = Axis.of(self.protocol.contract, name, self.options.bins).labels()
         full = np.flatnonzero(results["spread"][place] >= self.least)
         ends = (labels[full[0]], labels[full[-1]]) if len(full) else (None, None)
-        mean, deviation = middle + half * total / count, number(half * variance**0.5)
-        return {"mean": mean, "deviation": deviation, "lowest_bin": ends[0], "highest_bin": ends[1]}
+        mean, deviation = middle + half * total / count, number(half * variance**0.5) if fine else None
+        told = {"mean": mean if fine or half < 1e6 * abs(mean) else None, "deviation": deviation}
+        return {**told, "lowest_bin": ends[0], "highest_bin": ends[1], **({} if fine or count <= 1 else {"note": COARSE})}

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field as Bound
 
 from wardround.learning.statistics.statistic import Axis, Leaving, Statistic, written
+from wardround.privacy.disclosure import held_field
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.streams import Stream
@@ -74,7 +75,9 @@ class Histogram(Statistic):
         """Return by field: each cell with its count, and how many values are missing."""
         found = []
         for axis in self.axes:
-            *cells, missing = written(results[axis.field], results[f"{axis.field}/held"], self.least, self.protocol.hides)
+            counts, hides = results[axis.field], self.protocol.hides
+            hidden = held_field(counts, self.least) if hides else np.zeros(len(counts), dtype=bool)
+            *cells, missing = written(counts, results[f"{axis.field}/held"], self.least, hides, hidden)
             listed = [{**label, **cell} for label, cell in zip(axis.labels(), cells, strict=True)]
             found.append({**axis.about(), "cells": listed, "missing": missing})
         return {"fields": found}

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field as Bound
 
-from wardround.learning.statistics.statistic import HIDDEN, Axis, Leaving, Statistic, written
+from wardround.learning.statistics.statistic import HIDDEN, TOOK_PART, Axis, Leaving, Statistic, written
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.streams import Stream
@@ -55,6 +55,11 @@ class Quantiles(Statistic):
     def fields(self) -> tuple[str, ...]:
         """Return the fields, in order."""
         return self.named("fields", self.options.fields, "number")
+
+    @property
+    def asked_once(self) -> Mapping[str, str]:
+        """Return each field: the bins of two phases would tell what lies between their edges."""
+        return {f"quantiles {name}": f"a quantile of {name!r}" for name in self.fields}
 
     def leaves(self) -> tuple[int, str]:
         """Return one answer a round."""
@@ -114,7 +119,7 @@ class Quantiles(Statistic):
             "known": known,
             "missing": parts[..., bins + 2],
             "held": total.sums["parts/held"],
-            "sites": np.asarray(float(total.sites)),
+            TOOK_PART: np.asarray(float(total.sites)),
         }
         return Done(self.phase, state.round + 1, {**arrays, **counts})
 
@@ -126,7 +131,8 @@ class Quantiles(Statistic):
             quantiles = []
             for column, share in enumerate(self.options.at):
                 low, high, sites = (float(results[key][row, column]) for key in ("low", "high", "held"))
-                reached = (low, high) != span
+                reached = (low, high) != span and not self._crowded(column, float(results["known"][row, column]))
+                low, high = (low, high) if reached else span
                 one = {"at": share, "from": low if reached else None, "to": high if reached else None, "width": high - low}
                 held = {"held_back_at": int(sites)} if sites else {}
                 quantiles.append({**one, **({} if reached else {"note": HIDDEN}), **held})
@@ -136,6 +142,12 @@ class Quantiles(Statistic):
             about = Axis.of(self.protocol.contract, name, 2).about()
             found.append({**about, "known": known, "missing": missing, "quantiles": quantiles})
         return {"fields": found}
+
+    def _crowded(self, column: int, known: float) -> bool:
+        """Say whether fewer than k values lie between a share and another, or 0, or 1: the bins of both would tell of so few."""
+        others = [*(one for place, one in enumerate(self.options.at) if place != column), 0.0, 1.0]
+        nearest = min(abs(self.options.at[column] - one) for one in others)
+        return self.least > 1 and nearest * known < self.least
 
 
 def _edges(low: np.ndarray, high: np.ndarray, bins: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from wardround.privacy.disclosure import held_back, held_totals, told_apart
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
-from wardround.study.errors import ProtocolError
+from wardround.study.errors import DataError, ProtocolError
 from wardround.study.findings import nearest
 from wardround.study.interfaces import Algorithm
 from wardround.study.layout import Term
@@ -23,6 +23,8 @@ from wardround.study.streams import Stream
 from wardround.study.task import Done, State, Total
 
 HIDDEN = "withheld"
+TOOK_PART = "/sites"
+"""Name of the number of sites among a phase's results; no table of a field has it, since none begins with a slash."""
 _LEFT = "left|"
 
 
@@ -51,19 +53,40 @@ class Statistic(Algorithm):
         """Return by field into how many bins its numbers are divided, where counts of bins are told."""
         return {}
 
-    def _divided_alike(self) -> None:
-        """Refuse another division of a number than an earlier phase has: of totals, the two would tell what lies between their edges."""
-        if not self.protocol.hides or self.least <= 1:
-            return
+    @property
+    def asked_once(self) -> Mapping[str, str]:
+        """Return what no later phase may ask again, each with its words: two answers about it would give small counts away."""
+        return {}
+
+    @property
+    def others(self) -> list[Statistic]:
+        """Return the statistics of the phases before this one."""
+        found = []
         for phase in self.protocol.phases:
             if phase.name == self.phase:
-                return
+                break
             kind = find("algorithm", phase.kind)
-            other = kind(phase.name, self.protocol, validated(kind.Options, phase.options, f"phases.{phase.name}"))
-            for name, bins in (other.divided if isinstance(other, Statistic) else {}).items():
+            found.append(kind(phase.name, self.protocol, validated(kind.Options, phase.options, f"phases.{phase.name}")))
+        return [one for one in found if isinstance(one, Statistic)]
+
+    def _divided_alike(self) -> None:
+        """Refuse another division of a number, and a second question about the same, that an earlier phase has.
+
+        Of totals, the two would tell what lies between their edges.
+        """
+        if self.least <= 1:
+            return
+        for other in self.others:
+            twice = sorted(self.asked_once.keys() & other.asked_once.keys())
+            if twice:
+                message = (
+                    f"phases.{self.phase}: {self.asked_once[twice[0]]} is asked in {other.phase!r} already; two would tell small counts."
+                )
+                raise ProtocolError(message, "Leave one of the two phases out, or write privacy.smallest_count = 1.")
+            for name, bins in other.divided.items() if self.protocol.hides else ():
                 if self.divided.get(name, bins) != bins:
                     message = (
-                        f"phases.{self.phase}.bins: {name!r} has {bins} bins in {phase.name!r}; with others, small counts would follow."
+                        f"phases.{self.phase}.bins: {name!r} has {bins} bins in {other.phase!r}; with others, small counts would follow."
                     )
                     raise ProtocolError(message, f"Write bins = {bins} here too, or privacy.smallest_count = 1.")
 
@@ -90,7 +113,7 @@ class Statistic(Algorithm):
 
     def advance(self, state: State, total: Total) -> State | Done:
         """Return the sums as they are."""
-        return Done(self.phase, 1, {**total.sums, "sites": np.asarray(float(total.sites))})
+        return Done(self.phase, 1, {**total.sums, TOOK_PART: np.asarray(float(total.sites))})
 
     def counts(self, name: str, shape: tuple[int, ...], held: tuple[int, ...]) -> tuple[Term, Term]:
         """Return the terms of a table of counts, and of how many sites hold each cell back."""
@@ -140,7 +163,16 @@ class Leaving:
     kept: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Take over what earlier rounds of this phase let out."""
+        """Take over what earlier rounds of this phase let out.
+
+        Raises:
+            DataError: a patient has several rows; counts are of rows, and k of patients.
+        """
+        if self.statistic.least > 1 and len(np.unique(self.data.patient)) < len(self.data):
+            raise DataError(
+                "A patient has several rows, and statistics count rows: one patient could fill a cell.",
+                "Give this study one row a patient; or let the protocol write privacy.smallest_count = 1.",
+            )
         self.kept.update(self.mine.get(self.statistic.phase, {}))
 
     @property
@@ -242,7 +274,7 @@ def scaled(contract: Contract, data: Dataset, name: str) -> np.ndarray:
 
 
 def written(counts: np.ndarray, held: np.ndarray, least: int, hides: bool, hidden: np.ndarray | None = None) -> list[dict[str, Any]]:
-    """Return counts as they may be written: whole numbers, "<k", or "withheld" for what would give a small one away.
+    """Return counts as they may be written: whole numbers, or "withheld", the same for empty cells, small ones and what would tell them.
 
     Args:
         counts: [C] totals of cells that do not overlap.
@@ -255,10 +287,26 @@ def written(counts: np.ndarray, held: np.ndarray, least: int, hides: bool, hidde
         hidden = held_totals(counts, least) if hides else np.zeros(len(counts), dtype=bool)
     found = []
     for count, sites, hide in zip(counts, held, hidden, strict=True):
-        small = 0 < count < least
-        shown: int | str = (f"<{least}" if small else HIDDEN) if hide else HIDDEN if sites and not count else int(count)
+        shown: int | str = HIDDEN if hide or (sites and not count) else int(count)
         found.append({"count": shown, **({"held_back_at": int(sites)} if sites else {})})
     return found
+
+
+COARSE = "the spread is too small beside the contract's range for sums of 64 bits; write a narrower range"
+_LOST = 2.0**-50
+"""Part of a sum that adding it up in 64 bits may lose."""
+
+
+def fine_enough(variance: float, parts: Sequence[float], step: float, count: float) -> bool:
+    """Say whether a variance, worked out as a difference of large sums, has four places.
+
+    Args:
+        variance: in units of half the contract's range, squared.
+        parts: magnitudes, by count, of what was subtracted.
+        step: of the sums.
+        count: of values.
+    """
+    return variance > 1e4 * (step / count + _LOST * max(parts))
 
 
 def number(value: float) -> float | None:

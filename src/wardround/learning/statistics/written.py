@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wardround.learning.statistics.statistic import Statistic
+from wardround.learning.statistics.statistic import TOOK_PART, Statistic
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
@@ -28,5 +28,5 @@ def tables(protocol: Protocol, earlier: Mapping[str, Done], sites: Iterable[str]
             phase, results = algorithm.phase, earlier[algorithm.phase].results
             took_part = [site for site in listed if site not in absent.get(phase, ())]
             kind = next(one.kind for one in protocol.phases if one.name == phase)
-            found[phase] = {"kind": kind, "sites": took_part, "of_sites": int(results["sites"]), **algorithm.told(results)}
+            found[phase] = {"kind": kind, "sites": took_part, "of_sites": int(results[TOOK_PART]), **algorithm.told(results)}
     return found
