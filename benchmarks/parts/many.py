@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 from benchmarks.parts import deployment
 from tests.support import protocol
+from wardround.standing import FILE
 
 SITES = 20
 
@@ -33,7 +35,7 @@ def twenty(place: Path, rounds: int) -> dict[str, Any]:
         for one in places:
             deployment.join(one)
         gates = [deployment.python("benchmarks.parts.gate", str(one.path)) for one in places]
-        time.sleep(8.0)
+        _under_way(made.path / FILE)
         gates[0].kill()
         os.kill(gates[1].pid, signal.SIGSTOP)
         found: dict[str, Any] = deployment.last_line(coordinator, 300)
@@ -48,3 +50,16 @@ def twenty(place: Path, rounds: int) -> dict[str, Any]:
         f"gates of the others {min(peaks):.0f} to {max(peaks):.0f} MB at most, coordinator {found['peak']:.0f} MB"
     )
     return {"rounds": len(found["seconds"]), "gates": peaks, "text": text}
+
+
+def _under_way(status: Path) -> None:
+    """Wait until all have approved and the first rounds are run.
+
+    Raises:
+        TimeoutError: after 60 s they were not.
+    """
+    until = time.monotonic() + 60
+    while not (status.exists() and ", round " in json.loads(status.read_text(encoding="utf-8"))["text"]):
+        if time.monotonic() > until:
+            raise TimeoutError("the first round did not begin within 60 s")
+        time.sleep(0.1)

@@ -1,7 +1,7 @@
 """Have the C library keep memory that was freed, for what moves large bodies part by part.
 
 Each part is a buffer that lives for milliseconds. By its own rules glibc gives such memory back to the system at once, and every page of
-the next part is faulted in again: a tenth of the time of a round of 500 MB.
+the next part is faulted in again: some 6 % of the time of a round of 500 MB.
 
 Source: mallopt(3), M_TRIM_THRESHOLD and M_MMAP_THRESHOLD; there is no other way to set them in a process that runs.
 """

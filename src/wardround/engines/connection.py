@@ -232,9 +232,8 @@ class Connection:
             NotAdmitted: the hub forbids this subject to this key.
         """
         before = self.denied
-        request = asyncio.ensure_future(
-            self._nats.request(subject, cast(bytes, data), timeout=timeout)
-        )  # it is joined to bytes, so both do
+        joined = cast(bytes, data)  # the library only joins it to other bytes, which a view of a buffer lets itself be, too
+        request = asyncio.ensure_future(self._nats.request(subject, joined, timeout=timeout))
         self._under_way.add(request)
         try:
             await asyncio.wait((request,))
