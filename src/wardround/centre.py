@@ -20,14 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wardround.coordinator import certificates
 from wardround.coordinator.enrolment import Enrolment
-from wardround.coordinator.folder import INITIAL, PROTOCOL, SETTINGS, Folder, Settings, everywhere, settings_text, write_secret
+from wardround.coordinator.folder import INITIAL, PROTOCOL, REHEARSAL, SETTINGS, Folder, Settings, everywhere, settings_text, write_secret
 from wardround.coordinator.store import sentences
 from wardround.engines import hub, hubkeys, hubreload
 from wardround.engines.connection import listens
 from wardround.engines.subjects import Subjects, slot_name
 from wardround.record.entries import SITE
 from wardround.record.envelope import INVITE, seal
-from wardround.study.arrays import arrays_digest, to_bytes
+from wardround.study.arrays import to_bytes
 from wardround.study.canonical import canonical
 from wardround.study.errors import MissingExtra, ProtocolError, StoreError, Unreachable, WardroundError
 from wardround.study.protocol import Protocol
@@ -51,6 +51,7 @@ def init(path: Path, protocol: Protocol, name: str, address: str, port: int, nam
         StoreError: the folder is in use, or cannot be written.
         ProtocolError: an address that would listen everywhere, or a name that cannot be one.
     """
+    from wardround.learning.finished import digests
     from wardround.learning.network import initial_parameters
 
     if everywhere(address):
@@ -67,7 +68,7 @@ def init(path: Path, protocol: Protocol, name: str, address: str, port: int, nam
             raise StoreError(f"{path} is not empty.", "Choose an empty folder; what lies there is left as it is.")
         path.chmod(0o700)
         initial = initial_parameters(protocol)
-        protocol = protocol.changed(initial={"model": arrays_digest(initial)})
+        protocol = protocol.changed(initial=digests(protocol, initial))
         (path / INITIAL).write_bytes(to_bytes(initial))
         (path / PROTOCOL).write_bytes(protocol.canonical)
         _keys(path, names)
@@ -127,7 +128,10 @@ def apply(folder: Folder, enrolment: Enrolment) -> tuple[str, ...]:
         StoreError: a server does not follow; names it.
     """
     with sentences(), hub.alone(folder.hub):
-        changed = configure(folder, enrolment)
+        changed, rehearsal = configure(folder, enrolment), Folder(folder.path / REHEARSAL)
+        if rehearsal.hub.exists():  # then its hub may run in place of the study's
+            with hub.alone(rehearsal.hub):
+                changed &= configure(rehearsal, enrolment)
         return hubreload.reload(folder.settings.own_url, folder.authority, hubkeys.seed(folder.hub_key("admin")), changed)
 
 

@@ -29,10 +29,11 @@ from wardround.owncopy import OWN, put_own
 from wardround.record.envelope import INVITE
 from wardround.record.envelope import open as open_envelope
 from wardround.record.note import VerifierKey, fingerprint
-from wardround.site import approval, evidence
+from wardround.site import approval, evidence, renewal
+from wardround.site.asked import asked_so_far, complaints
 from wardround.site.desk import Desk
-from wardround.site.folder import MEMBERSHIP, PROTOCOL, Brought, Membership, SiteFolder, write_bytes, write_text
-from wardround.site.gate import Work
+from wardround.site.folder import MEMBERSHIP, PROTOCOL, Membership, SiteFolder, write_bytes, write_text
+from wardround.site.gate import Site, Work
 from wardround.site.journal import Journal
 from wardround.site.rules import FILE, rules_text
 from wardround.site.sessions import Sessions
@@ -198,23 +199,6 @@ def held(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def prepare(folder: SiteFolder) -> Brought:
-    """Read the hospital's rows, hold them against the contract and write the snapshot; reaches no coordinator.
-
-    Raises:
-        DataError: the rows do not meet the contract.
-        ProtocolError: the site file is wrong.
-    """
-    from wardround.data.load import prepare as load
-    from wardround.data.site_file import load_site
-
-    protocol, file = folder.protocol, load_site(folder.path / SITE_FILE)
-    made = load(file, protocol, folder.snapshots)
-    brought = Brought(made.digest, made.dataset.patients, len(made.dataset.rows("train")), file.source.kind)
-    folder.bring(brought)
-    return brought
-
-
 def approve(folder: SiteFolder, role: str) -> None:
     """Sign this exact protocol for this snapshot.
 
@@ -222,8 +206,8 @@ def approve(folder: SiteFolder, role: str) -> None:
         StoreError: no snapshot was prepared.
         PolicyRefused: the hospital's own rules forbid the study; names the rule.
     """
-    protocol, brought = folder.protocol, folder.brought
-    for rule, why in folder.rules.complaints(protocol, brought.source, brought.patients):
+    brought = folder.brought
+    for rule, why in complaints(folder, time.time()):
         raise PolicyRefused(f"{FILE}, rule {rule}: {why}.", "Change the rule if the hospital allows it, or refuse: wardround site refuse.")
     with closing(folder.database()) as connection:
         approval.approve(folder.gate(connection, frozenset(), None), Journal(connection), brought, role)
@@ -299,6 +283,8 @@ def status(folder: SiteFolder) -> dict[str, Any]:
             text = f"approved ({role})"
         except (PolicyRefused, StoreError) as error:
             text = f"refused ({reason})" if reason else error.message
+        if not reason and (stands := renewal.held(journal)) is not None:
+            text = stands.here
         if journal.meta("ended"):
             text = "the study has ended"
         own = [str(folder.path / name) for name in ("result.json", "report.html")] if journal.meta(OWN) else []
@@ -309,10 +295,11 @@ def status(folder: SiteFolder) -> dict[str, Any]:
     return {
         **facts,
         **secure,
-        "running": _running(folder.path),
+        "running": running(folder.path),
         "log": dict(sorted(counts.items())),
         "held": held,
         "own": own,
+        "asked": asked_so_far(folder, time.time()),
         "failures": notes,
     }
 
@@ -325,7 +312,8 @@ def _terms(sums: Data) -> list[dict[str, Any]]:
     return found
 
 
-def _running(path: Path) -> bool:
+def running(path: Path) -> bool:
+    """Say whether a process takes part as this site from its folder."""
     try:
         with held(path):
             return False
@@ -340,9 +328,9 @@ def run(folder: SiteFolder, say: Say) -> None:
         PolicyRefused: nothing was approved, something changed since, or the hospital's rules are not there.
         NotAdmitted: the coordinating centre cut this site off.
     """
-    pool = Pool(1, folder.protocol, {folder.membership.site: folder.snapshot})
+    pool = Pool(1, folder.protocol)
     try:
-        take_part(folder, say, lambda work, mine: _answered(pool, work, mine))
+        take_part(folder, say, lambda work, mine: _answered(pool, folder.snapshot, work, mine))
     finally:
         pool.close()
 
@@ -373,11 +361,13 @@ def take_part(
             say("The study has ended; model, result and report lie in this folder.")
             put_own(folder, connection, journal, say)
             return
+        renewal.finish(folder, journal)
         approval.approval(journal, folder.membership.protocol, folder.brought)
         check_snapshot(folder.snapshot)
         rules = folder.rules
         gate = folder.gate(connection, frozenset({folder.protocol.digest}), rules)
-        desk = Desk(gate, journal, connection, lambda work: worker(work, gate.state.mine()), rules)
+        newer = renewal.Renewal(folder, connection, journal, rules)
+        desk = Desk(gate, journal, connection, lambda work: worker(work, known(desk.site)), rules, renewal=newer)
         agent = Agent(folder, connection, journal, desk, say)
         try:
             agent.run(until or threading.Event())
@@ -387,9 +377,14 @@ def take_part(
             put_own(folder, connection, journal, say)
 
 
-def _answered(pool: Pool, work: Work, mine: Mapping[str, Arrays]) -> Reply:
+def known(site: Site) -> Mapping[str, Arrays]:
+    """Return what the worker knows beside what is asked: what the site kept of each phase, and what its other studies were told."""
+    return site.policy.beside(site.state.mine())
+
+
+def _answered(pool: Pool, snapshot: Path, work: Work, mine: Mapping[str, Arrays]) -> Reply:
     task = work.task
-    for _, reply in pool.run([Job(task.site, task.phase, task.body, mine, work.rng)], task.due):
+    for _, reply in pool.run([Job(task.site, snapshot, task.phase, task.body, mine, work.rng)], task.due):
         return reply
     remedy = "The protocol sets the time; a faster machine helps."
     return Refusal("", task.site, "answer", f"the worker was not done within {task.due:g} s", remedy, again=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from wardround import passport, preflight
 from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
 from wardround.learning.own import as_received, blinded, own_figures, shown, side_by_side
 from wardround.learning.statistics.written import tables
@@ -67,14 +68,16 @@ def outcome(
         refusals: who was not in a round, and why.
         seconds: wall time by part.
     """
-    own = {
+    own: dict[str, Any] = {
         "simulation": True,
         "site_results": "open",
         "synthetic": any(one.synthetic for one in facts.values()),
         "warnings": _warnings(protocol, all_sites(sums["federated"].values()) if sums.get("federated") else {}),
         "sites": {site: _site(protocol, one) for site, one in sorted(facts.items())} if protocol.trains else _counted(protocol, facts),
-        **_judged(protocol, facts, sums),
+        **(_judged(protocol, facts, sums) if not protocol.evaluates else {}),
     }
+    if protocol.evaluates:
+        own = passport.with_sites(protocol, {**own, **passport.over_all(protocol, earlier[protocol.phases[0].name].results)}, sums["model"])
     return _result(protocol, earlier, history, refusals, seconds, own)
 
 
@@ -103,8 +106,9 @@ def federated_outcome(
         "warnings": _warnings(protocol, totals.get("federated", {})),
         "sites": sites,
         **_judged_in_all(protocol, totals),
+        **(passport.over_all(protocol, judged) if protocol.evaluates else {}),
     }
-    match protocol.evaluation.site_results:
+    match protocol.evaluation.site_results if protocol.tells else "own":
         case "open":
             own = _with(own, side_by_side(protocol, told), {site: {"test": one["tested"]} for site, one in told.items() if "tested" in one})
         case "blinded":
@@ -123,7 +127,13 @@ def copy_for(protocol: Protocol, released: bytes, site: str, patients: int, kept
         kept: what it kept of the evaluation.
     """
     result: dict[str, Any] = json.loads(released)
+    if protocol.kind == "statistics":
+        return {"released": digest(released), **result, **preflight.own(protocol, result, site, kept), "reader": site}
+    if protocol.evaluates:
+        return {**result, **passport.own(protocol, result, site, kept), "released": digest(released), "reader": site}
     figures = own_figures(protocol, kept)
+    for part, told in protocol.question_plugin.here(result, under(kept, "federated/test")).items():
+        result[part] = {**result[part], "sites": {**result[part].get("sites", {}), site: told}}
     own = side_by_side(protocol, {site: figures})
     if protocol.evaluation.site_results == "open":  # all sites' verdicts carry one correction
         own["verdicts"], own["verdict_notes"] = ({**own[name], **result[name]} for name in ("verdicts", "verdict_notes"))
@@ -190,12 +200,13 @@ def _result(
         "protocol_digest": protocol.digest,
         "unit": unit,
         "lower_is_better": sorted(name for name, sign in protocol.question_plugin.better.items() if sign < 0),
+        **({"units": dict(units)} if (units := protocol.question_plugin.units) else {}),
         "rounds": rounds,
         "stopped": stopped,
         "primary": protocol.primary,
         "margin": protocol.evaluation.margin,
         **own,
-        **({} if protocol.trains else {"statistics": tables(protocol, earlier, own["sites"], refusals)}),
+        **(_tables(protocol, earlier, own, refusals) if protocol.kind == "statistics" else {}),
         "history": [{**row, "kept": _kept(row, earlier)} for row in history],
         "refusals": refusals,
         "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": protocol.hides},
@@ -207,7 +218,11 @@ def _result(
         "machine": machine(),
         "software": importlib.metadata.version("wardround"),
     }
-    return found if protocol.trains else {key: value for key, value in found.items() if key not in _OF_A_MODEL}
+    return found if protocol.kind != "statistics" else {key: value for key, value in found.items() if key not in _OF_A_MODEL}
+
+
+def _tables(protocol: Protocol, earlier: Mapping[str, Done], own: Mapping[str, Any], refusals: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"statistics": tables(protocol, earlier, own["sites"], refusals, bool(own["simulation"]))}
 
 
 def released_phase(protocol: Protocol, earlier: Mapping[str, Done]) -> Done | None:
@@ -246,9 +261,11 @@ def _judged(protocol: Protocol, sites: Iterable[str], sums: Mapping[str, Mapping
             if site in values["federated"]
         }
         found = {**{site: Verdict("cannot_say", "no model of its own to compare with") for site in sites}}
-        found.update(verdicts(differences, protocol.evaluation.margin))
+        found.update(verdicts(differences, protocol.evaluation.margin, few=protocol.question_plugin.few))
     words = {site: one.word for site, one in sorted(found.items())}
+    tested = sums.get("federated", {})
     return {
+        **(protocol.question_plugin.further(all_sites(tested.values()), tested) if tested else {}),
         "metrics": metrics,
         "paired": paired,
         "verdicts": words,
@@ -266,7 +283,8 @@ def _judged_in_all(protocol: Protocol, totals: Mapping[str, Arrays]) -> dict[str
     same = len(values) == 2 and np.array_equal(totals["federated"]["patients"], totals["local"]["patients"])
     paired = {"local": _shown({}, _minus(values["federated"], values["local"]))} if same else {}
     metrics = {model: _shown({}, one) for model, one in values.items()}
-    return {"metrics": metrics, "paired": paired, "verdicts": {}, "verdict_notes": {}}
+    further = protocol.question_plugin.further(totals["federated"], {}) if "federated" in totals else {}
+    return {**further, "metrics": metrics, "paired": paired, "verdicts": {}, "verdict_notes": {}}
 
 
 def _warnings(protocol: Protocol, total: Arrays) -> list[str]:
@@ -290,7 +308,7 @@ def _site(protocol: Protocol, facts: SiteFacts) -> dict[str, Any]:
     data = facts.data
     count = {role: len(np.unique(data.patient[data.rows(role)])) for role in ROLES}
     share: float | None = None
-    if protocol.outputs == 1:
+    if protocol.contract.fields[protocol.contract.label].codes is not None and protocol.outputs == 1:
         positive = protocol.question_plugin.target(protocol.contract, data.columns)
         if SMALL <= int(np.sum(positive)) <= len(data) - SMALL:
             share = round(float(np.mean(positive)), 3)

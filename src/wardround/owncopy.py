@@ -32,7 +32,8 @@ def put_own(folder: SiteFolder, connection: sqlite3.Connection, journal: Journal
         StoreError: the disk refused; run again.
     """
     gate, path = folder.gate(connection, frozenset(), None), folder.path / RESULT
-    kept = gate.state.mine().get(str(folder.protocol.giving("judgement")))
+    compared = next((one.phase for one in folder.protocol.algorithms if one.apart), None)
+    kept = gate.state.mine().get(str(folder.protocol.giving("judgement") or compared))
     if kept is None or not path.exists():
         return
     _write(folder, gate.name, kept)

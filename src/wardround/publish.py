@@ -11,8 +11,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wardround.coordinator.store import Store, sentences
-from wardround.pages.report import write_report
+from wardround.pages.report import REPORT, write_report
+from wardround.passport import signed, statement
 from wardround.record import bundle, envelope
+from wardround.record.checks.passport import PAGE, PASSPORT
 from wardround.record.log import Log
 from wardround.study.arrays import to_bytes
 from wardround.study.canonical import canonical, digest
@@ -20,8 +22,13 @@ from wardround.study.errors import VerificationError
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done
 
-WRITTEN = ("record", "result.json", "report.html", "model.safetensors")
-"""What a finished study leaves beside its state."""
+WRITTEN = ("record", "result.json", "report.html", "model.safetensors", "passport.json", "passport.html")
+"""What finished studies leave beside their state; see `left_by`."""
+
+
+def left_by(protocol: Protocol) -> tuple[str, ...]:
+    """Return what every finished study of this plan leaves; one that trains maybe a model too."""
+    return "record", "result.json", *(("passport.json", "passport.html") if protocol.evaluates else ("report.html",))
 
 
 def publish(
@@ -58,8 +65,12 @@ def publish(
             _write(folder / "model.safetensors", to_bytes(released.model))
         _write(folder / "result.json", text)
         bundle.export(folder, log, sites, protocol.canonical, store.layouts())
-        report = write_report(folder).read_bytes()
-    if released is not None:
+        stated = _passport(folder, log, result) if protocol.evaluates else b""
+        report = write_report(folder, PAGE if protocol.evaluates else REPORT).read_bytes()
+    if protocol.evaluates:
+        named_model = protocol.initial["file"]
+        log.append("passport", model=named_model, result=digest(text), passport=digest(stated), page=digest(report))
+    elif released is not None:
         log.append("release", phase=released.phase, model=released.digest, result=digest(text), report=digest(report))
     elif not protocol.trains:
         log.append("tables", result=digest(text), report=digest(report))
@@ -68,6 +79,13 @@ def publish(
         bundle.export(folder, log, sites, protocol.canonical, store.layouts())
     store.put_meta("released", digest(text).encode())
     store.commit()
+
+
+def _passport(folder: Path, log: Log, result: Mapping[str, Any]) -> bytes:
+    """Write the signed passport of a tested model, and return it."""
+    data = (json.dumps(signed(statement(result), log.signer), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    _write(folder / PASSPORT, data)
+    return data
 
 
 def keeps(said: Any, protocol: str, site: str, identity: Ed25519PublicKey) -> dict[str, Any]:

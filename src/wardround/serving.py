@@ -183,10 +183,10 @@ class Serving:
         return int(self._folder.settings.max_upload * 1e9) or 64 * 2**20 + 4 * len(self._folder.initial_bytes)
 
     def _receive_sites(self) -> None:
-        body = parts.put_data(self._link, self._subjects.parts, self._protocol.canonical)
+        body = parts.put_data(self._link, self._subjects.parts, self._folder.offered.canonical)
         reception = Reception(
             self._protocol.study,
-            self._protocol.digest,
+            self._folder.offered.digest,
             body,
             self._folder.key,
             self._desk_enrolment,

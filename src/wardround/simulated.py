@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from wardround import resumed
 from wardround.combining.ruled import Ruled
 from wardround.coordinator import events
 from wardround.coordinator.followed import book_of
@@ -20,18 +20,21 @@ from wardround.coordinator.store import Store, sentences
 from wardround.data.load import Prepared, prepare
 from wardround.data.site_file import SiteFile, load_site
 from wardround.engines.inprocess import InProcess, Place
+from wardround.learning.finished import digests
 from wardround.outcome import SiteFacts, outcome, released_phase
-from wardround.publish import WRITTEN, publish
+from wardround.publish import left_by, publish
 from wardround.record.log import Log
 from wardround.record.note import Signer
-from wardround.site.gate import Site
+from wardround.site.folder import remove_snapshots
+from wardround.site.gate import Brought, Site
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
+from wardround.site.renewal import Pending
 from wardround.site.state import SiteState
-from wardround.study.arrays import Arrays, arrays_digest, from_bytes, to_bytes, under
+from wardround.study.arrays import Arrays, from_bytes, to_bytes, under
 from wardround.study.canonical import digest, digest_json
 from wardround.study.errors import ProtocolError, StoreError
-from wardround.study.interfaces import Combiner, Model, Rule
+from wardround.study.interfaces import Combiner, Engine, Model, Rule
 from wardround.study.plugins import find
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
@@ -78,11 +81,13 @@ class SimulatedStudy:
         protocol = _with_own(protocol, aggregator, model)
         self._same("own", _own_code(aggregator, model), "The own rule or model is another one than this folder was started with.")
         self.initial = self._initial(protocol)
-        self.protocol = protocol.changed(initial={"model": arrays_digest(self.initial)})
+        self.protocol = protocol.changed(initial=digests(protocol, self.initial))
         self._same("protocol", self.protocol.canonical, "The protocol is another one than this folder was started with.")
-        self.prepared: dict[str, Prepared] = {file.name: prepare(file, self.protocol, folder / "snapshots" / file.name) for file in files}
-        roster = json.dumps({name: one.digest for name, one in sorted(self.prepared.items())}).encode()
-        self._same("data", roster, "Sites or their data are others than this folder was started with.")
+        self.prepared: dict[str, Prepared] = {}
+        for file in files:
+            place = self._snapshots(file.name)
+            self.prepared[file.name] = prepare(file, self.protocol, place, resumed.secret(self.protocol, file.name))
+        self._before, self._newer = self._known(files)
         self.sources = {file.name: file.source.kind for file in files}
         for name, one in self.prepared.items():
             for finding in one.report.findings:
@@ -96,7 +101,7 @@ class SimulatedStudy:
             self.watch(events.Note("This study is finished; nothing is left to run."))
             return self._finished(released.decode())
         places, log, key = self._places()
-        engine = InProcess(self.protocol, places, self._workers)
+        engine = self._engine(places)
         identities = {name: place.site.keys.public for name, place in places.items()}
         book = book_of(self.protocol, self.initial, self.store, log, key, identities, self.watch)
         self.watch(events.StudyStarted(self.protocol.study, tuple(one.phase for one in self.protocol.algorithms), engine.sites()))
@@ -119,7 +124,7 @@ class SimulatedStudy:
         Raises:
             StoreError: `result.json` is gone or is not the one that was released.
         """
-        missing = [name for name in WRITTEN if name != "model.safetensors" and not (self.folder / name).exists()]
+        missing = [name for name in left_by(self.protocol) if not (self.folder / name).exists()]
         if missing:
             message = f"{self.folder}: this study is finished, and {', '.join(missing)} is gone."
             raise StoreError(message, f"Put it back from a copy. {ANEW}")
@@ -131,12 +136,18 @@ class SimulatedStudy:
         found: dict[str, Any] = json.loads(text)
         return found
 
+    def _engine(self, places: Mapping[str, Place]) -> Engine:
+        return InProcess(self.protocol, places, self._workers)
+
     def _combiner(self, algorithm: Algorithm) -> Combiner:
         return self.protocol.combiner if self._rule is None else Ruled(self._rule)
 
     def _initial(self, protocol: Protocol) -> Arrays:
         """Return the initial parameters: those the folder was started with, else new ones."""
         kept = self.store.meta("initial")
+        if protocol.evaluates:
+            self._same("initial", to_bytes(protocol.brought), "The model's file is another one than this folder was started with.")
+            return protocol.brought
         if kept is not None:
             return from_bytes(kept)
         from wardround.learning.network import initial_parameters
@@ -153,6 +164,25 @@ class SimulatedStudy:
         elif kept != value:
             raise StoreError(f"{self.folder}: {difference}", ANEW)
 
+    def _snapshots(self, site: str) -> Path:
+        return self.folder / "snapshots" / site
+
+    def _known(self, files: Sequence[SiteFile]) -> tuple[dict[str, str], dict[str, Pending]]:
+        """Return the snapshot that each site brought so far, and those that the plan lets take their place; refuse other differences."""
+        now = {name: one.digest for name, one in sorted(self.prepared.items())}
+        kept = self.store.meta("data")
+        if kept is None:
+            self.store.put_meta("data", json.dumps(now).encode())
+            return now, {}
+        before: dict[str, str] = json.loads(kept)
+        if before.keys() != now.keys():
+            raise StoreError(f"{self.folder}: {resumed.OTHERS}", ANEW)
+        changed = [file for file in files if before[file.name] != now[file.name]]
+        places = {file.name: self._snapshots(file.name) / before[file.name].removeprefix("sha256:") for file in changed}
+        return before, {
+            file.name: resumed.newer(self.protocol, file, self.prepared[file.name], places[file.name], ANEW) for file in changed
+        }
+
     def _places(self) -> tuple[dict[str, Place], Log, Ed25519PrivateKey]:
         """Return the sites' gates, the study log and the coordinator's key; on the first run everybody joins and approves."""
         study, new = self.protocol.study, self.store.meta("coordinator key") is None
@@ -166,7 +196,10 @@ class SimulatedStudy:
         if not new:
             turns = [kept for one in self.protocol.algorithms if (kept := self.store.state(one.phase)) is not None]
             log.append("resumed", phase=turns[0][0].phase if turns else "start", round=turns[0][0].round if turns else 0)
+        self.store.put_meta("data", json.dumps({name: one.digest for name, one in sorted(self.prepared.items())}).encode())
         self.store.commit()
+        for name in self._newer:
+            remove_snapshots(self._snapshots(name), {self.prepared[name].digest})
         return places, log, key
 
     def _place(self, name: str, prepared: Prepared, coordinator: Ed25519PrivateKey, log: Log, new: bool) -> Place:
@@ -175,14 +208,16 @@ class SimulatedStudy:
         signer = Signer(f"{name}.simulation/{self.protocol.study}", keys.signing)
         egress = Log(self.store.connection, signer.name, signer, self.protocol.study)
         policy = Policy(approved=frozenset({self.protocol.digest}), simulation=True)
-        state = SiteState(self.store.connection, self.protocol.digest, name, prepared.digest)
+        state = SiteState(self.store.connection, self.protocol.digest, name, self._before[name])
         examples = len(prepared.dataset.rows("train"))
         site = Site(name, self.protocol, keys, policy, state, egress, coordinator.public_key(), examples)
         if new:
             log.append("join", site=name, vkey=signer.vkey)
-            salt = self._kept(f"salt of {name}", lambda: os.urandom(32))
-            entry, head = site.join(prepared.digest, salt, prepared.dataset.patients, self.sources[name], ROLE)
+            rows, patients = len(prepared.dataset), prepared.dataset.patients
+            entry, head = site.join(Brought(prepared.digest, patients, examples, self.sources[name], rows, prepared.withdrew), ROLE)
             log.append("approval_seen", site=name, protocol=self.protocol.digest, entry=entry, head=list(head))
+        if name in self._newer:
+            site = resumed.moved(site, self._newer[name])
         return Place(site, prepared.dataset, prepared.folder)
 
     def _kept(self, key: str, new: Any) -> bytes:
@@ -199,7 +234,10 @@ class SimulatedStudy:
 
         sums: dict[str, Mapping[str, Arrays]] = {}
         evaluation = self.protocol.giving("judgement")
-        if evaluation is not None:
+        if evaluation is not None and self.protocol.evaluates:
+            own = {name: place.site.state.mine() for name, place in places.items()}
+            sums["model"] = {name: kept[evaluation] for name, kept in own.items() if evaluation in kept}
+        elif evaluation is not None:
             algorithm = self.protocol.by_phase[evaluation]
             state = algorithm.begin(self.protocol, earlier, Stream.public(0))
             assert isinstance(state, State)

@@ -76,7 +76,8 @@ def load_study(path: str | Path) -> Study:
     Raises:
         ProtocolError: the file is wrong; every fault is listed with line, key and remedy.
     """
-    return Study(read_protocol(_text(Path(path)), str(path)), Path(path))
+    protocol = read_protocol(_text(Path(path)), str(path))
+    return Study(_with_file(protocol, Path(path)) if protocol.evaluates else protocol, Path(path))
 
 
 def from_module(module: nn.Module) -> Model:
@@ -146,6 +147,24 @@ def _own_folder(folder: Path) -> None:
     if taken and not (folder / STATE).exists():
         message = f"{folder} holds {', '.join(taken)} and no state of a study that could go on."
         raise StoreError(message, "Choose an empty folder; what lies there is left as it is.")
+
+
+def _with_file(protocol: Protocol, study: Path) -> Protocol:
+    """Return the plan of an evaluation study with the model's file, which lies beside the study file and was looked into.
+
+    Raises:
+        ProtocolError: the file is not there, or not what the plan says.
+    """
+    from wardround.learning.finished import as_arrays, check_file
+
+    path = study.parent / protocol.model.file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        remedy = "The model's file lies beside the study file, under the name that model.file gives."
+        raise ProtocolError(f"model.file: {path} cannot be read ({error.strerror}).", remedy) from error
+    check_file(protocol, data)
+    return protocol.bringing(as_arrays(data))
 
 
 def _text(path: Path) -> str:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import Small, protocol, rows, small
+from wardround.combining.secure.wording import Broken
 from wardround.coordinator.rounds import plan
+from wardround.engines.inprocess import InProcess
 from wardround.study.canonical import canonical, digest_json
-from wardround.study.errors import WardroundError
+from wardround.study.errors import QuorumNotMet, WardroundError
 from wardround.study.streams import Stream
-from wardround.study.task import Done, RoundClosed, State, Task
+from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task
 
 
 def study(folder: Path, combine: str, sites: int) -> Small:
@@ -69,3 +71,58 @@ def test_plain_sums_need_no_list(tmp_path: Path) -> None:
     made = study(tmp_path, "plain", 4)
     assert not any(task.relay for task in asked(made))
     assert made.store.meta("first_round") is None
+
+
+class Other(InProcess):
+    """Be of other sites than those that are there."""
+
+    def sites(self) -> tuple[str, ...]:
+        return ("north", "south")
+
+
+@pytest.mark.parametrize("combine", ["secure", "bucketed"])
+def test_where_none_of_the_first_sites_is_left_nobody_else_is_asked(combine: str, tmp_path: Path) -> None:
+    made = study(tmp_path, combine, 16)
+    asked(made)
+    made.engine = Other(made.protocol, made.places)
+    with pytest.raises(QuorumNotMet, match=r"^None of the sites of the study's first round takes part any more"):
+        asked(made, attempt=1)
+    assert len([one for one in made.book.log.entries() if one["t"] == "round_open"]) == 1
+
+
+@pytest.mark.parametrize("combine", ["plain", "secure"])
+def test_where_no_site_is_left_the_study_says_so(combine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(tmp_path, combine, 4)
+    monkeypatch.setattr(InProcess, "sites", lambda self: ())
+    with pytest.raises(QuorumNotMet, match=r"^No site takes part in this study any more\."):
+        made.run()
+
+
+def false_shares(of: str, found_by: Sequence[str]) -> list[Refusal]:
+    reason = Broken.at("answer", f"the shares of site {of} are not those that it committed to").message
+    return [Refusal("", site, "accept", reason, "") for site in found_by]
+
+
+@pytest.mark.parametrize(("accusers", "out"), [(2, False), (3, True), (6, True)])
+def test_who_is_accused_by_more_than_can_all_be_lying_is_not_asked_again_in_this_round(accusers: int, out: bool, tmp_path: Path) -> None:
+    """Of seven two may be hostile; the accused may be honest and they may lie."""
+    made = study(tmp_path, "secure", 7)
+    tasks = asked(made)
+    kept = made.store.state("moments")
+    assert kept is not None
+    accused = made.names[-1]
+    made.book.short(kept[0], 0, Short(7 - accusers, 5), false_shares(accused, made.names[:accusers]))
+    assert [task.site for task in asked(made, attempt=1)] == [name for name in made.names if not (out and name == accused)]
+    refusals = {one["site"]: one["reason"] for one in made.book.log.entries() if one["t"] == "refusal"}
+    assert refusals.get(accused) == (f"{accusers} sites found its shares false" if out else None)
+    short = next(one for one in made.book.log.entries() if one["t"] == "round_short")
+    assert short["sites"] + len(refusals) == len(tasks)
+
+
+def test_nobody_is_left_out_where_too_few_would_be_left(tmp_path: Path) -> None:
+    made = study(tmp_path, "secure", 3)
+    asked(made)
+    kept = made.store.state("moments")
+    assert kept is not None
+    made.book.short(kept[0], 0, Short(2, 3), false_shares("site02", ["site00"]))
+    assert [task.site for task in asked(made, attempt=1)] == list(made.names)

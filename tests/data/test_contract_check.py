@@ -210,6 +210,13 @@ def test_a_one_class_site_is_warned_and_takes_part() -> None:
     assert result.dataset is not None
 
 
+def test_a_site_where_a_number_to_be_predicted_never_varies_is_warned_and_takes_part() -> None:
+    agreed = protocol(contract={"label": "age"})
+    result = checked(put(rows(), "age", "50", *range(300)), agreed=agreed)
+    assert "all rows of the site have the same value" in one(result, "warning", "age").sentence
+    assert result.dataset is not None and checked(rows(), agreed=agreed).report.findings == ()
+
+
 def test_a_training_part_of_one_class_is_warned() -> None:
     columns = rows()
     plain = checked(columns).dataset

@@ -20,8 +20,8 @@ from wardround.coordinator import events
 from wardround.coordinator.folder import Folder
 from wardround.data.snapshot import write_snapshot
 from wardround.serving import Serving
-from wardround.site.folder import Brought, SiteFolder
-from wardround.site.gate import Work
+from wardround.site.folder import SiteFolder
+from wardround.site.gate import Brought, Work
 from wardround.site.keys import SiteKeys
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
@@ -75,7 +75,7 @@ def bring(path: Path, name: str, data: Dataset, agreed: Protocol) -> SiteFolder:
     (path / "keys" / "identity").write_text(keys.to_bytes().hex())
     folder = SiteFolder(path)
     dataset = write_snapshot(data, agreed.contract, "table", folder.snapshots)[0]
-    folder.bring(Brought(dataset.digest, dataset.patients, len(dataset.rows("train")), "table"))
+    folder.bring(Brought(dataset.digest, dataset.patients, len(dataset.rows("train")), "table", len(dataset)))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -31,7 +32,7 @@ class Loss:
         stage: from which on; until the end of the round.
         turn: of that round; None for every round.
         heard: whether a site still gets the first task and only its reply is lost.
-        attempts: in which it happens.
+        attempts: in which it happens: how often the round was asked before, whether in another attempt or in the same one again.
     """
 
     sites: Collection[str]
@@ -40,9 +41,9 @@ class Loss:
     heard: bool = False
     attempts: Collection[int] = (0,)
 
-    def takes(self, task: Task) -> Literal["", "task", "reply"]:
+    def takes(self, task: Task, tries: int) -> Literal["", "task", "reply"]:
         """Say what becomes of a task: nothing, or it is lost, or its reply is."""
-        here = task.site in self.sites and self.turn in (None, (task.phase, task.round)) and task.attempt in self.attempts
+        here = task.site in self.sites and self.turn in (None, (task.phase, task.round)) and tries in self.attempts
         if not here or task.stage == "close" or STAGES.index(task.stage) < STAGES.index(self.stage):
             return ""
         return "reply" if self.heard and task.stage == self.stage else "task"
@@ -59,17 +60,28 @@ class Losing(Engine):
     def __init__(self, engine: Engine, *losses: Loss) -> None:
         self._engine, self._losses = engine, losses
         self._unheard: set[str] = set()
+        self._sent: Counter[str] = Counter()
+        self._again: dict[tuple[str, int, int], int] = {}
 
     def sites(self) -> tuple[str, ...]:
         return self._engine.sites()
 
     def send(self, tasks: Sequence[Task]) -> None:
-        fates = {task.digest: {loss.takes(task) for loss in self._losses} for task in tasks}
+        tries = self._tries(tasks)
+        fates = {task.digest: {loss.takes(task, tries) for loss in self._losses} for task in tasks}
         self._unheard = {name for name, found in fates.items() if "reply" in found}
         self._engine.send([task for task in tasks if "task" not in fates[task.digest]])
 
     def receive(self, due: float) -> Iterator[Update | Refusal]:
         yield from (reply for reply in self._engine.receive(due) if reply.task not in self._unheard)
+
+    def _tries(self, tasks: Sequence[Task]) -> int:
+        """Return how often this round was asked before: by new attempts, and by one whose last exchanges are asked again."""
+        turn = (tasks[0].phase, tasks[0].round, tasks[0].attempt)
+        again = max(self._sent[task.digest] for task in tasks)
+        self._sent.update(task.digest for task in tasks)
+        self._again[turn] = max(again, self._again.get(turn, 0))
+        return tasks[0].attempt + self._again[turn]
 
     def close(self) -> None:
         self._engine.close()

@@ -38,7 +38,7 @@ def test_of_an_error_at_a_hospital_only_class_and_remedy_reach_the_coordinator(t
         assert isinstance(refusal, Refusal)
         assert (refusal.where, refusal.reason) == ("answer", "the worker failed (DataError)")
         assert refusal.remedy == "Look at the units in site.toml."
-        assert "4711" not in json.dumps(hospital.entries(ill.folder)), "the log may be handed over"
+        assert "case 4711" not in json.dumps(hospital.entries(ill.folder)), "the log may be handed over"
         (failure,) = hospital.status(ill.folder)["failures"]
         assert failure["text"] == "moments, round 1: DataError: the scores of case 4711 are not finite"
 

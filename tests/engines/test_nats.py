@@ -64,7 +64,7 @@ def test_a_hospital_whose_rules_keep_its_log_leaves_evidence_missing_and_nothing
         assert [entry["site"] for entry in entries(made, "kept")] == ["site2"]
         assert not (made.centre.path / "record" / "sites" / "site2").exists()
         found = {line.name: line.verdict for line in verify(made.centre.path).lines if line.verdict is not Verdict.PASS}
-        assert found == dict.fromkeys(("keys", "approvals", "messages", "cross-links", "witnesses"), Verdict.INCOMPLETE)
+        assert found == dict.fromkeys(("keys", "approvals", "messages", "rows", "cross-links", "witnesses"), Verdict.INCOMPLETE)
 
 
 def test_a_site_that_is_away_is_named_and_holds_no_round_for_ever(tmp_path: Path) -> None:

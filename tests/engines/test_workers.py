@@ -14,9 +14,12 @@ from wardround.study.task import Ask, Refusal
 def test_a_workers_errors_come_with_their_class(tmp_path: Path) -> None:
     agreed = protocol()
     snapshot = write_snapshot(rows(1), agreed.contract, "table", tmp_path)[1]
-    pool = Pool(1, agreed, {"good": snapshot, "altered": tmp_path / "nowhere"})
+    places = {"good": snapshot, "altered": tmp_path / "nowhere"}
+    pool = Pool(1, agreed)
     try:
-        jobs = [Job(site, phase, Ask({}, ()), {}, Stream.public(0)) for site, phase in (("altered", "moments"), ("good", "no such phase"))]
+        jobs = [
+            Job(site, places[site], phase, Ask({}, ()), {}, Stream.public(0)) for site, phase in (("altered", "moments"), ("good", "no"))
+        ]
         found = [reply for _, reply in sorted(pool.run(jobs, 60), key=lambda one: one[0])]
     finally:
         pool.close()

@@ -14,6 +14,8 @@ from wardround.record.entries import KINDS, MOST_BYTES, PLACES, SCHEMAS, band, c
 from wardround.study.canonical import canonical
 from wardround.study.errors import WardroundError
 
+COMMON = {"v", "t", "study", "seq", "ts"}
+
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
@@ -24,6 +26,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     player.add("study", "resumed", phase="train", round=9)
     player.add("study", "stopped", reason="asked to")
     player.add("study", "tables", result=f"sha256:{'0' * 64}", report=f"sha256:{'0' * 64}")
+    player.add("study", "passport", **dict.fromkeys(("model", "result", "passport", "page"), f"sha256:{'0' * 64}"))
     where = {"phase": "train", "round": 9, "attempt": 0}
     envelope_of_basel = next(entry["envelope"] for entry in player.logs["basel"].entries() if entry["t"] == "approval")
     player.add("study", "kept", site="basel", envelope=envelope_of_basel)
@@ -33,13 +36,21 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     player.add("basel", "left", site="basel", protocol=protocol)
     player.add("basel", "results", site="basel", protocol=protocol, to="coordinator", kind="results", commit=protocol, bytes=900)
     player.add("basel", "handed_over", site="basel", protocol=protocol, to="coordinator", head=(3, "0" * 64))
-    return {entry["t"]: entry for log in player.logs.values() for entry in log.entries()}
+    found = {entry["t"]: entry for log in player.logs.values() for entry in log.entries()}
+    player.add("basel", "changed", site="basel", snapshot=protocol, rows="<10", patients="<10", decision="stop")
+    counts = {"rows": "100-199", "patients": "100-199", "withdrew": "<10", "changed": "<10"}
+    player.add("basel", "snapshot", site="basel", snapshot=protocol, source="table", **counts, why="withdrawal")
+    player.add(
+        "basel", "egress", **{name: found["egress"][name] for name in SCHEMAS[1, "egress"].fields if name not in COMMON}, data=protocol
+    )
+    newer = list(player.logs["basel"].entries())[-3:]
+    return {**found, "changed": newer[0], "snapshot 2": newer[1], "egress 2": newer[2]}
 
 
 def test_every_type_has_an_example_and_every_example_passes(examples: dict[str, dict[str, Any]]) -> None:
-    assert {(1, name) for name in examples} == SCHEMAS.keys()
-    for name, entry in examples.items():
-        assert check(entry) == SCHEMAS[1, name].book
+    assert {(entry["v"], entry["t"]) for entry in examples.values()} == SCHEMAS.keys()
+    for entry in examples.values():
+        assert check(entry) == SCHEMAS[entry["v"], entry["t"]].book
         assert decode(encode(entry)) == entry
 
 
@@ -124,7 +135,7 @@ def test_no_kind_of_message_is_record_level() -> None:
 
 
 def test_other_versions_and_types_are_unknown(examples: dict[str, dict[str, Any]]) -> None:
-    for change in ({"v": 2}, {"v": True}, {"v": "1"}, {"t": "other"}, {"t": ["egress"]}):
+    for change in ({"v": 3}, {"v": True}, {"v": "1"}, {"t": "other"}, {"t": ["egress"]}):
         with pytest.raises(WardroundError, match="does not know"):
             check({**examples["egress"], **change})
     with pytest.raises(WardroundError, match="not a JSON object"):

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import protocol, small
+from wardround.record.commitment import check as check_commitment
 from wardround.record.envelope import APPROVAL
 from wardround.record.envelope import open as open_envelope
 from wardround.site.approval import approval, approve, leave, refuse, refused
-from wardround.site.folder import Brought
-from wardround.site.gate import Site
+from wardround.site.gate import Brought, Site
 from wardround.site.journal import Journal
 from wardround.study.errors import PolicyRefused
 
@@ -48,12 +48,15 @@ def test_what_is_approved_is_signed_logged_and_kept(made: tuple[Site, Journal]) 
     assert BROUGHT.snapshot not in json.dumps(entries), "the snapshot is named by a salted commitment only"
 
 
-def test_the_same_snapshot_is_committed_to_with_fresh_salt(made: tuple[Site, Journal]) -> None:
+def test_a_snapshot_has_one_commitment_in_a_study_which_the_site_can_open_and_another_in_the_next(made: tuple[Site, Journal]) -> None:
     site, journal = made
     approve(site, journal, BROUGHT, "officer")
     approve(site, journal, BROUGHT, "officer")
     commits = [entry["snapshot"] for entry in site.log.entries() if entry["t"] == "snapshot"]
-    assert len(set(commits)) == 2
+    other = protocol(study="other")
+    assert commits == [site.data] * 2 and replace(site, protocol=other).data != site.data
+    salt = site.keys.private.child("snapshot", site.protocol.digest, site.state.snapshot).key
+    check_commitment(site.data, salt, site.state.snapshot.encode())
 
 
 def test_another_protocol_is_not_approved(made: tuple[Site, Journal]) -> None:

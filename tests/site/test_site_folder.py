@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.site.test_rules import rules
 from tests.support import protocol
 from wardround.record.note import Signer
-from wardround.site.folder import MEMBERSHIP, PREPARED, PROTOCOL, STATE, Brought, Membership, SiteFolder, write_bytes, write_text
+from wardround.site.folder import MEMBERSHIP, PREPARED, PROTOCOL, STATE, Membership, SiteFolder, write_bytes, write_text
+from wardround.site.gate import Brought
 from wardround.study.errors import StoreError, VerificationError
 
 AGREED = protocol()
@@ -135,7 +136,7 @@ def test_the_log_names_site_and_study_and_the_gate_shares_it(folder: SiteFolder)
     assert gate.log.signer.name == "north.centre/small"
     assert (gate.name, gate.examples, gate.policy.approved) == ("north", 36, frozenset({AGREED.digest}))
     assert folder.gate(connection, frozenset({AGREED.digest}), None).policy.approved == frozenset(), "without rules nothing is allowed"
-    gate.join(BROUGHT.snapshot, bytes(32), 60, "table", "officer")
+    gate.join(BROUGHT, "officer")
     connection.commit()
     assert [entry["t"] for entry in folder.log(connection).entries()] == ["snapshot", "approval"]
     connection.close()

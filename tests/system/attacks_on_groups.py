@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tests.system.attacks import stranger
+from tests.system.attacks import Attacks, stranger
 from tests.system.attacks_on_sums import named
 from tests.system.group_attacks import Divided, GroupedAttempt, rebuilt
 from tests.system.puppet import Puppet
 from wardround.combining.secure.seal import LENGTH
 from wardround.study.task import Total
 
-Move = Callable[[Divided], object]
-
-
-@dataclass(frozen=True)
-class Attack:
-    """Hold an attack.
-
-    Attributes:
-        move: what the coordinator does.
-        reason: of the refusal, as a pattern.
-        study: how many sites, and which of them help.
-    """
-
-    move: Move
-    reason: str
-    study: Mapping[str, Any] = field(default_factory=dict)
-
-
-ATTACKS: dict[str, Attack] = {}
+ATTACKS: Attacks[Divided] = Attacks()
+attack = ATTACKS.attack
 UNVOUCHED = "^secure sum, shares: {} of the 5 sites in the last total of one group .* say that they checked it, 3 are needed"
 UNSIGNED = "^secure sum, shares: the keys of site site.. are not signed by it for this attempt"
-
-
-def attack(reason: str, **study: Any) -> Callable[[Move], Move]:
-    """Note an attack under its function's name."""
-
-    def noted(move: Move) -> Move:
-        ATTACKS[move.__name__] = Attack(move, reason, study)
-        return move
-
-    return noted
 
 
 def opened(evil: Divided, number: int = 0, *sites: str) -> Total:

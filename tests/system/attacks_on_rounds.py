@@ -18,7 +18,7 @@ from wardround.study.task import State, Total
 @attack("^secure sum, keys: this attempt was begun before with another task, or a later one was")
 def same_attempt_after_a_restart(evil: Coordinator) -> None:
     Attempt(evil, 0).to("shares")
-    Attempt(evil, 0, names=(*evil.sites, "site9")).to("answer")
+    Attempt(evil, 0, evil.sites[:3], evil.sites[:3]).to("answer")
 
 
 @attack("^secure sum, shares: this site has not begun this attempt")

@@ -33,7 +33,8 @@ from wardround.engines.subjects import REPLIES
 from wardround.record.envelope import INVITE, seal
 from wardround.record.note import Signer
 from wardround.serving import Serving
-from wardround.site.folder import Brought, SiteFolder
+from wardround.site.folder import SiteFolder
+from wardround.site.gate import Brought
 from wardround.study.canonical import canonical
 from wardround.study.errors import NotAdmitted, PolicyRefused, ProtocolError, StoreError, VerificationError, WardroundError
 from wardround.study.protocol import Protocol
@@ -53,7 +54,7 @@ from tests.engines.federated import worker
 from wardround import hospital
 from wardround.data.snapshot import read_snapshot
 from wardround.data.snapshot import write_snapshot
-from wardround.site.folder import Brought, SiteFolder
+from wardround.site.folder import SiteFolder
 from wardround.study.protocol import Protocol
 folder = SiteFolder(Path(sys.argv[1]))
 hospital.take_part(folder, lambda text: print(text, flush=True), worker(read_snapshot(folder.snapshot), folder.protocol))"""

@@ -20,7 +20,7 @@ from wardround.combining.secure import session, vouching
 from wardround.combining.secure.groups import Party, groups_of
 from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.words import read_roster
-from wardround.site import exchange, following
+from wardround.site import following
 from wardround.site.sessions import Sessions
 from wardround.study.protocol import Protocol
 from wardround.study.task import Task
@@ -139,7 +139,6 @@ def _any_list(protocol: Protocol, sessions: Sessions, task: Task) -> frozenset[s
 
 
 def _divided_anew(patch: Patch) -> None:
-    patch.setattr(exchange, "_whole", lambda first, names: None)
     patch.setattr(following, "_first", _any_list)
 
 

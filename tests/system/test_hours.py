@@ -41,14 +41,17 @@ def closing(folder: Path, combine: str, stage: str, sites: Sequence[str]) -> tup
     def asked(tasks: Sequence[Task]) -> None:
         first = tasks[0]
         turn, shut = (first.phase, first.round), open_at(closed_now())
+        later = any(one in before for one in (task.digest for task in tasks))
+        before.update(task.digest for task in tasks)
         for name in SEVEN:
-            away = name in sites and turn == SECOND and first.attempt == 0 and first.stage in since
+            away = name in sites and turn == SECOND and first.attempt == 0 and first.stage in since and not later
             object.__setattr__(made.places[name].site, "policy", policy(made, shut if away else OPEN))
 
     def heard(reply: Update | Refusal) -> None:
         if isinstance(reply, Refusal):
             refused.append(reply)
 
+    before: set[str] = set()  # what is asked again comes when their hours have begun
     since = {"agree": ("agree", "open"), "open": ("open",)}[stage]
     plan = agreed(phases=TINY) if combine == "secure" else one_message.agreed()
     folder.mkdir()

@@ -71,10 +71,15 @@ LEFT_OUT: dict[str, tuple[str, Change, str]] = {
 
 ENDED: dict[str, tuple[str, Change, str]] = {
     "no signature of the total": ("agree", edited("signature", LIAR, value=flipped), "did not sign the total that stands"),
+}
+"""What is found when the masked sums are in and nothing is opened yet: it ends the attempt."""
+
+TOLD: dict[str, tuple[str, Change, str]] = {
     "a false share revealed": ("open", edited("seed", "site2", value=flipped), "its share of site2 is not the one that was sealed"),
     "a share too large": ("open", edited("seed", "site2", value=lambda share: "f" * len(str(share))), "larger than any share can be"),
+    "no shares": ("open", lambda body: b"{}", "what was said is not well formed"),
 }
-"""What is found when the masked sums are in: it ends the attempt."""
+"""What is found when the others have opened the total: it is in it, and people are told."""
 
 
 def lied(folder: Path, stage: str, change: Change) -> tuple[dict[str, str], Small]:
@@ -106,6 +111,42 @@ def test_a_site_that_breaks_an_exchange_is_named_and_the_next_attempt_comes_to_t
     assert done == tiny
 
 
+@pytest.mark.parametrize("case", TOLD)
+def test_a_site_that_breaks_the_opening_is_told_of_and_the_others_open(case: str, tmp_path: Path, tiny: Mapping[str, str]) -> None:
+    stage, change, reason = TOLD[case]
+    done, made = lied(tmp_path / "secure", stage, change)
+    assert [(one.phase, one.round, one.site, one.where) for one in made.refused] == [(*SECOND, LIAR, "admit")]
+    assert reason in made.refused[0].reason
+    assert not shorts(made)
+    assert done == tiny
+    assert not [one for one in made.book.log.entries() if one["t"] == "refusal"], "its sums are in the total"
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_it_is_not_heard_twice_where_others_are_waited_for(case: str, tmp_path: Path, tiny: Mapping[str, str]) -> None:
+    stage, change, _ = TOLD[case]
+    made = small(tmp_path, agreed(phases=TINY), patients(), wrap=lose(Loss(SEVEN[2:5], "open", SECOND)), following=True)
+    made.engine = Lying(made.engine, LIAR, made.places[LIAR].site.keys.signing, SECOND, stage, change)
+    assert digests(made.run()) == tiny
+    assert shorts(made) == [SECOND]
+    heard = [one["entry"] for one in made.book.log.entries() if one["t"] == "ingress"]
+    assert len(heard) == len(set(heard))
+
+
+def test_a_site_whose_shares_most_others_find_false_is_left_out_of_the_next_attempt(tmp_path: Path) -> None:
+    def all_flipped(body: bytes) -> bytes:
+        found = json.loads(body)["shares"]
+        return canonical({"shares": {site: {**one, "text": flipped(one["text"])} if site != LIAR else one for site, one in found.items()}})
+
+    done, made = lied(tmp_path / "secure", "shares", all_flipped)
+    assert shorts(made) == [SECOND]
+    told = {(one.site, one.reason) for one in made.refused if one.site == LIAR}
+    assert told == {(LIAR, "6 sites found its shares false")}
+    closing = next(one for one in made.book.closings if (one.phase, one.round) == SECOND)
+    assert closing.attempt == 1 and set(closing.survivors) == {*SEVEN} - {LIAR}
+    assert done == ran(tmp_path / "plain", "plain", Loss([LIAR], "answer", SECOND), phases=TINY)[0]
+
+
 def test_a_false_share_is_told_of_by_the_site_that_it_was_sealed_for(tmp_path: Path) -> None:
     """The victim cannot go on; the others can, and the record says whose share it was."""
     done, made = lied(tmp_path / "secure", "shares", edited("shares", "site2", "text", value=flipped))
@@ -115,8 +156,8 @@ def test_a_false_share_is_told_of_by_the_site_that_it_was_sealed_for(tmp_path: P
     assert done == ran(tmp_path / "plain", "plain", Loss(["site2"], "answer", SECOND), phases=TINY)[0]
 
 
-def test_a_key_that_is_no_key_is_told_of_by_everybody(tmp_path: Path, tiny: Mapping[str, str]) -> None:
-    """A point of small order, signed by the site that gives it: nobody seals anything for it."""
+def test_a_key_that_is_no_key_leaves_its_site_out(tmp_path: Path) -> None:
+    """A point of small order, signed by the site that gives it: nobody could seal anything for it."""
 
     asked: list[Task] = []
 
@@ -130,14 +171,15 @@ def test_a_key_that_is_no_key_is_told_of_by_everybody(tmp_path: Path, tiny: Mapp
         signature = keys.sign(signing, advert.signed_part(bond_of(asked[0])))
         return canonical({"adverts": [asdict(replace(advert, signature=signature))]})
 
-    made = small(tmp_path, agreed(phases=TINY), patients(), following=True)
+    (tmp_path / "secure").mkdir()
+    made = small(tmp_path / "secure", agreed(phases=TINY), patients(), following=True)
     signing = made.places[LIAR].site.keys.signing
     made.engine = Asked(made.engine, LIAR, signing, SECOND, "keys", smallest)
-    assert digests(made.run()) == tiny
-    told = [one for one in made.refused if one.site != LIAR]
-    assert {(one.phase, one.round, one.reason) for one in told} == {(*SECOND, f"secure sum, shares: the key of site {LIAR} is no key")}
-    assert {one.site for one in told} == {*SEVEN} - {LIAR}
-    assert shorts(made) == [SECOND]
+    done = digests(made.run())
+    told = [(one.phase, one.round, one.site, one.reason) for one in made.refused]
+    assert told == [(*SECOND, LIAR, "secure sum, keys: its key is no key")]
+    assert not shorts(made)
+    assert done == ran(tmp_path / "plain", "plain", Loss([LIAR], "answer", SECOND), phases=TINY)[0]
 
 
 def test_the_keys_of_an_earlier_attempt_are_not_taken_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.engines.federated import Federation, federation, hospitals, open_prot
 from tests.engines.losing import GIVEN, Killed, Loss, Turn, lose
 from tests.engines.test_nats import entries, wrong
 from tests.support import small
+from wardround import hospital
 from wardround.combining.secure.words import STAGES
 from wardround.coordinator import events
 from wardround.serving import Serving
@@ -124,6 +125,31 @@ def test_a_coordinator_that_is_stopped_between_exchanges_comes_to_the_same_model
         assert result["model_digest"] == in_process(tmp_path / "plain")
         assert not [event for event in made.seen if isinstance(event, events.Refused)]
         closed = {(one["phase"], one["round"]): one["attempt"] for one in entries(made, "round_close")}
-        assert closed == {**dict.fromkeys(TURNS, 1), ("train", 3): 0, ("test", 0): 0}, "what an attempt was cut in is never taken up again"
+        again = {turn: int(stage != "open") for stage, turn in zip(STAGES, TURNS, strict=True)}
+        assert closed == {**again, ("train", 3): 0, ("test", 0): 0}, "only a total that was being opened is taken up again"
         assert not wrong(made.centre.path)
         assert not any(gate.failed for gate in made.gates.values())
+
+
+@pytest.mark.parametrize("combine", ["secure", "one_message"])
+def test_a_hospital_that_leaves_while_a_total_is_being_opened_does_not_end_the_study(combine: str, tmp_path: Path) -> None:
+    """The coordinator is killed when it has heard two of five; one of the five leaves before it comes back."""
+    turn, helpers = ("moments", 0), {"helpers": ["site0", "site1", "site2"]} if combine == "one_message" else {}
+    plan = open_protocol(rounds={"quorum": 3, "due_seconds": 6, "combine": combine, **helpers})
+    with federation(tmp_path, plan, hospitals(5)) as made:
+        stopped, engine = Stopped(made, turn, "open"), made.serving.engine
+        engine.send, engine.receive = stopped.send, stopped.receive  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            made.serving.run()
+        made.serving.close()
+        gone = "site4"
+        made.gates[gone].stop()
+        made.serving = Serving(made.centre, 0, made.seen.append)
+        assert hospital.leave(made.gates[gone].folder)
+        made.serving.run()
+        made.serving.wait_for_sites(10)
+        ends = {(one["phase"], one["round"]): one["attempt"] for one in entries(made, "round_close")}
+        assert ends[turn] == 0 and set(ends.values()) == {0}
+        closing = next(one for one in made.serving.store.closings() if (one.phase, one.round) == turn)
+        assert gone in closing.survivors
+        assert "rounds" not in wrong(made.centre.path), "of the one that left there is no log to hold against the coordinator's"

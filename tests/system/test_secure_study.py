@@ -65,13 +65,14 @@ def test_as_many_as_may_be_absent_are_named_and_the_round_closes(stage: str, hea
 
 @pytest.mark.parametrize("heard", [False, True], ids=["task lost", "reply lost"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_one_more_absent_opens_nothing_and_the_next_attempt_makes_it_good(
+def test_one_more_absent_opens_nothing_and_asking_again_makes_it_good(
     stage: str, heard: bool, tmp_path: Path, tiny: Mapping[str, str]
 ) -> None:
+    """With a new attempt; but for a total that some have helped to open: it is asked for again."""
     done, made = ran(tmp_path / "secure", "secure", Loss(SEVEN[1:4], stage, SECOND, heard), phases=TINY)
     assert done == tiny
     assert shorts(made) == [SECOND]
-    assert [one.attempt for one in made.book.closings if (one.phase, one.round) == SECOND] == [1]
+    assert [one.attempt for one in made.book.closings if (one.phase, one.round) == SECOND] == [0 if stage == "open" else 1]
 
 
 def test_a_round_that_stays_short_leaves_the_state_as_it_was(tmp_path: Path, calm: Mapping[str, str]) -> None:
@@ -143,7 +144,7 @@ def test_so_it_is_with_fifty_sites(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replies", [-1, 3], ids=["before", "half heard"])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGES[:-1])
 def test_a_coordinator_that_was_killed_between_exchanges_goes_on_with_another_attempt(
     stage: str, replies: int, tmp_path: Path, tiny: Mapping[str, str]
 ) -> None:

@@ -77,7 +77,8 @@ def serve(
             _serve(serving)
         finally:
             serving.close()
-    say.line(f"The study has ended. Read {folder / 'report.html'}, and check the record: wardround verify {folder}")
+    page = folder / ("passport.html" if made.protocol.evaluates else "report.html")
+    say.line(f"The study has ended. Read {page}, and check the record: wardround verify {folder}")
 
 
 def _serve(serving: Serving) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wardround.cli import say
+from wardround.cli.rehearse import site_rehearse
 
 if TYPE_CHECKING:
+    from wardround.bringing import Brings
     from wardround.site.folder import SiteFolder
 
 FOLDER = Annotated[Path, typer.Option("--dir", help="The hospital's folder.")]
@@ -47,27 +49,89 @@ def join(
     say.line("Next: read the protocol (wardround site review), allow what you allow in policy.toml, then: wardround site approve")
 
 
-def prepare(folder: FOLDER = HERE) -> None:
-    """Read this hospital's rows, hold them against the contract and write the snapshot. Reaches no coordinator."""
-    from wardround import hospital
-    from wardround.record.entries import band
+def prepare(
+    folder: FOLDER = HERE,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="In a study with frozen data, go on with the rows as approved though the table differs now.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Read this hospital's rows and opt-out list, hold them against the contract and write the snapshot. Reaches no coordinator.
+
+    Once answers have left, compare with the snapshot in use: patients on the opt-out list are taken out; newer rows are taken in where the
+    plan says data = "rolling"; where it says "frozen", changed rows stop this hospital until they are put back, or until --keep.
+    """
+    from wardround import bringing
     from wardround.site.folder import SiteFolder
 
-    brought = hospital.prepare(SiteFolder(folder))
-    say.line(f"Prepared a snapshot of {band(brought.patients)} patients, {brought.snapshot}.")
+    _brings(bringing.prepare(SiteFolder(folder), keep), json)
+
+
+def withdraw(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Read the opt-out list again and take out who is on it, from the next round on. The hospital's table is not opened."""
+    from wardround import bringing
+    from wardround.site.folder import SiteFolder
+
+    _brings(bringing.withdraw(SiteFolder(folder)), json)
+
+
+def changes(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Say which rows were not as in the snapshot when 'site prepare' last compared: places in the table and fields, never a value."""
+    from wardround import bringing
+    from wardround.site.folder import SiteFolder
+
+    found = bringing.changed_rows(SiteFolder(folder))
+    if json:
+        say.document(found)
+        return
+    say.line(f"Compared with snapshot {found['snapshot']}:", bold=True)
+    for row in found["rows"]:
+        fields = ", ".join(row["fields"]) or "what differs cannot be told"
+        where = f"row {row['row']} of the table: {fields}" if row["row"] else "a row that is gone"
+        say.line(f"  patient {row['patient'][:8]}, {where}")
+    say.line(
+        f"  {len(found['rows'])} rows of {found['patients']} patients changed, {found['gone']} of these patients have no row any more."
+    )
+    say.line(f"  {found['added']} patients and {found['new_rows']} rows of known patients are new, {found['moved']} stand in another part.")
+
+
+def _brings(found: Brings, json: bool) -> None:
+    """Say what came of preparing; small counts are not shown."""
+    from wardround.data.report import shown
+    from wardround.record.entries import band
+
+    brought, different = found.brought, found.changes
+    if json:
+        counts = {"patients": band(brought.patients), "rows": band(brought.rows), "withdrew": shown(found.withdrew)}
+        more = {} if different is None else {"changed_rows": shown(len(different.rows)), "new_patients": shown(different.added)}
+        say.document({"snapshot": brought.snapshot, "newer": found.newer, **counts, **more})
+        return
+    if different is not None and different.rows:
+        say.line(f"{different}. Look which: wardround site changes")
+    if found.withdrew:
+        say.line(f"{shown(found.withdrew)} patients withdrew. They are in nothing that is worked out from now on.")
+    if found.newer:
+        say.line(f"The snapshot of {band(brought.patients)} patients, {brought.snapshot}, counts from the next round on.")
+    elif different is not None:
+        say.line(f"The snapshot stays as it is, {brought.snapshot}.")
+    else:
+        say.line(f"Prepared a snapshot of {band(brought.patients)} patients, {brought.snapshot}.")
 
 
 def review(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Print what the study would do with this hospital's data, in plain words, and where the hospital's rules forbid it."""
+    import time
+
+    from wardround.site.asked import asked_lines, asked_so_far
     from wardround.site.folder import SiteFolder
     from wardround.study.protocol.summary import as_text, summary
 
     made = SiteFolder(folder)
     protocol, parts = made.protocol, summary(made.protocol)
-    broken = _broken(made)
+    broken, asked = _broken(made), asked_so_far(made, time.time())
     if json:
         page = [{"title": part.title, "lines": list(part.lines)} for part in parts]
-        say.document({"study": protocol.study, "digest": protocol.digest, "summary": page, "forbidden": broken})
+        say.document({"study": protocol.study, "digest": protocol.digest, "summary": page, "forbidden": broken, "asked": asked})
         return
     for part in parts:
         title, _, lines = as_text([part], say.width()).partition("\n")
@@ -76,6 +140,10 @@ def review(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", h
     say.line("This hospital's rules", bold=True)
     for one in broken or ["They allow all of this (policy.toml)."]:
         say.line(f"  {one}")
+    if asked is not None:
+        say.line("What studies of statistics were told of these patients so far", bold=True)
+        for one in asked_lines(asked):
+            say.line(f"  {one}")
     say.line("")
     say.line(f"Protocol {protocol.digest}")
 
@@ -150,6 +218,7 @@ def leave(folder: FOLDER = HERE) -> None:
 def status(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Say how this hospital stands: approved or not, what was answered, and what waits for a person's look."""
     from wardround.hospital import status as found
+    from wardround.site.asked import asked_lines
     from wardround.site.folder import SiteFolder
 
     facts = found(SiteFolder(folder))
@@ -163,6 +232,8 @@ def status(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", h
         say.line(f"  waits for a look: {held['turn']}, code {held['code']}")
         for term in held["terms"]:
             say.line(f"    {term['name']:<32} {term['shape']!s:<14} from {term['low']:.4g} to {term['high']:.4g}")
+    for one in asked_lines(facts["asked"]) if facts["asked"] else []:
+        say.line(f"  told: {one}")
     if facts["own"]:
         say.line(f"  this hospital's own figures, beside the totals: {', '.join(facts['own'])}")
     say.line(f"  fingerprint of this hospital: {facts['fingerprint']}")
@@ -197,7 +268,11 @@ def _sentence(entry: dict[str, Any]) -> str:
         case "refused":
             text = f"refused {turn} ({entry['where']}): {entry['reason']}"
         case "snapshot":
-            text = f"brought a snapshot of {entry['patients']} patients from a {entry['source']} source"
+            why = {"withdrawal": ", since patients withdrew", "rolling": ", with newer rows"}.get(entry.get("why", ""), "")
+            text = f"brought a snapshot of {entry['patients']} patients from a {entry['source']} source{why}"
+        case "changed":
+            decision = "stopped" if entry["decision"] == "stop" else "went on with those that were approved"
+            text = f"found {entry['rows']} rows of {entry['patients']} patients changed, and {decision}"
         case "approval":
             text = f"approved protocol {entry['protocol']} ({entry['role']})"
         case "declined":
@@ -230,16 +305,13 @@ def what_would_leave(folder: Path, quiet: bool = False) -> list[str]:
 
 def _broken(folder: SiteFolder) -> list[str]:
     """Return which of the hospital's rules forbid the study, one sentence each."""
-    from wardround.study.errors import ProtocolError, StoreError
+    import time
+
+    from wardround.site.asked import complaints
+    from wardround.study.errors import ProtocolError
 
     try:
-        brought = folder.brought
-        source, patients = brought.source, brought.patients
-    except StoreError:
-        source, patients = "", 2**53
-    try:
-        complaints = folder.rules.complaints(folder.protocol, source, patients)
-        return [f"Rule {rule} forbids it: {why}." for rule, why in complaints if source or rule != "sources"]
+        return [f"Rule {rule} forbids it: {why}." for rule, why in complaints(folder, time.time())]
     except ProtocolError as error:
         return [str(error)]
 
@@ -256,5 +328,6 @@ def _prepare_apart(folder: Path) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Give `wardround site` these commands."""
-    for command in (join, prepare, review, approve, refuse, run, status, log, leave):
+    for command in (join, prepare, withdraw, changes, review, approve, refuse, run, status, log, leave):
         app.command()(command)
+    app.command(name="rehearse")(site_rehearse)

@@ -81,12 +81,18 @@ def _run(run: Path, started: runs.Started | None) -> Iterator[Step]:
     if state == "running":
         yield Step(f"{run}: a study is running. Wait for it.", "")
     elif state == "finished":
-        yield Step(f"{run}: the study is finished. Read {run / 'report.html'}, and check the record:", runs.command("verify", run))
+        page = next_page(run)
+        yield Step(f"{run}: the study is finished. Read {page}, and check the record:", runs.command("verify", run))
         yield Step("Write the report again from result and record:", runs.command("report", run))
     elif started is not None:
         yield Step(f"{run}: the study was interrupted. The same command goes on:", str(started))
     else:
         yield Step(f"{run}: the study was interrupted. What started it, such as a call in Python, goes on when it is run again.", "")
+
+
+def next_page(run: Path) -> Path:
+    """Return the page to read of a finished study: the passport of a tested model, else the report."""
+    return run / "passport.html" if (run / "passport.html").exists() else run / "report.html"
 
 
 def _prepare(study: Path, protocol: Protocol, out: Path) -> Iterator[Step]:

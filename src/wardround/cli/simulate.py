@@ -60,15 +60,18 @@ def tell(result: Result, json: bool) -> None:
     if json:
         say.document(dict(result.result))
         return
+    from wardround.pages import passport
     from wardround.pages.headline import headline
     from wardround.pages.statistics import answer
 
     say.line("")
-    say.line(answer(result.result) if result.result.get("kind") == "statistics" else headline(result.result), bold=True)
+    ends = {"statistics": answer, "evaluation": passport.headline}
+    say.line(ends.get(str(result.result.get("kind")), headline)(result.result), bold=True)
     for warning in result.result.get("warnings", []):
         say.line(f"Warning: {warning}", bold=True)
     say.line("")
-    say.line(f"Report:  {result.folder / 'report.html'}")
+    page = "passport.html" if result.result.get("kind") == "evaluation" else "report.html"
+    say.line(f"{'Passport' if page != 'report.html' else 'Report'}:  {result.folder / page}")
     if result.result.get("model"):
         say.line(f"Model:   {result.folder / 'model.safetensors'}")
     say.line(f"Verify:  {runs.command('verify', result.folder)}")

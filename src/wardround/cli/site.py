@@ -119,8 +119,17 @@ def site_text(name: str, contract: Contract, table: str) -> str:
         '# column = "set"',
         '# train = ["train"]',
         '# test = ["test"]',
+        *(_CONSENT if contract.patient else ()),
     ]
     return "\n".join(lines) + "\n"
+
+
+_CONSENT = (
+    "",
+    "# [consent]                            # only where patients have opted out",
+    '# opt_out = "opt-out.txt"              # one identifier a line; read anew for each snapshot, never copied or sent',
+    '# column = "MRN"                       # where the list is a table',
+)
 
 
 def _field_line(name: str, field: Field) -> str:

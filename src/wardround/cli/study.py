@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wardround.cli import say
+from wardround.cli.estimate import estimate
+from wardround.cli.feasibility import feasibility
+from wardround.cli.preflight import preflight
+from wardround.cli.rehearse import study_rehearse
 
 if TYPE_CHECKING:
     from wardround.study.protocol import Protocol
@@ -18,7 +22,7 @@ app = typer.Typer(help="Write a study, check it, describe its file to an editor.
 @app.command()
 def new(
     path: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")] = Path("study.toml"),
-    template: Annotated[str, typer.Option(help="Kind of question: binary or multiclass.")] = "binary",
+    template: Annotated[str, typer.Option(help="Kind of study: binary, multiclass, regression or statistics.")] = "binary",
 ) -> None:
     """Write a commented study file to start from."""
     from wardround.study.protocol.templates import template as text_of
@@ -38,6 +42,7 @@ def check(
     """
     from textwrap import fill
 
+    from wardround.learning.finished import inputs_of
     from wardround.learning.inputs import input_names
     from wardround.simulation import load_study
     from wardround.study.findings import FileRefused
@@ -48,7 +53,8 @@ def check(
     except FileRefused as refused:
         say.findings(refused, json)
         raise typer.Exit(say.NO) from None
-    inputs, parts, warnings = input_names(protocol.contract), summary(protocol), _warnings(protocol)
+    inputs = list(inputs_of(protocol)) if protocol.evaluates else input_names(protocol.contract)
+    parts, warnings = summary(protocol), _warnings(protocol)
     if json:
         page = [{"title": part.title, "lines": list(part.lines)} for part in parts]
         model = {"inputs": inputs, "outputs": protocol.outputs}
@@ -59,7 +65,7 @@ def check(
         title, _, lines = as_text([part], say.width()).partition("\n")
         say.line(title, bold=True)
         say.line(lines)
-    if protocol.trains:
+    if protocol.kind != "statistics":
         outputs = "1 number" if protocol.outputs == 1 else f"{protocol.outputs} numbers"
         columns = f"The model receives {len(inputs)} columns, in this order: {', '.join(inputs)}. It gives {outputs} for each row."
         say.line(fill(columns, say.width(), break_on_hyphens=False) + "\n")
@@ -97,6 +103,12 @@ def resume(folder: Annotated[Path, typer.Argument(help="The coordinator's folder
     Folder(folder).insist()
     Folder(folder).stopped.unlink(missing_ok=True)
     say.line("The study goes on.")
+
+
+app.command()(feasibility)
+app.command()(preflight)
+app.command()(estimate)
+app.command(name="rehearse")(study_rehearse)
 
 
 def write_new(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from wardround.record.log import Log
 from wardround.study.canonical import digest_json
 from wardround.study.errors import VerificationError
 from wardround.study.files import Data
-from wardround.study.interfaces import Read, T
+from wardround.study.interfaces import Admit, Read, T
 from wardround.study.layout import layout_json
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task, Total, Update
@@ -50,18 +50,25 @@ class Book:
         """Open the book where the last whole round left it."""
         self.protocol, self.store, self.log, self.watch = protocol, store, log, watch
         self._key, self._sites = key, sites
+        self.door: Admit = self.admit
         self.closings = store.closings()
         self.delivered = store.delivered()
         self._bytes_up = 0
         self._started = 0.0
 
-    def opened(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Note that a round is asked, and return the tasks that are given."""
-        task = tasks[0]
+    def opened(self, state: State, tasks: Sequence[Task], anew: bool = True) -> Sequence[Task]:
+        """Note that a round is asked, and return the tasks that are given.
+
+        Args:
+            state: that the round begins from.
+            tasks: one a site.
+            anew: False where an attempt goes on that stands open in the log.
+        """
+        task, self._bytes_up, self._started = tasks[0], 0, time.perf_counter()
         self.store.put_layout(task.layout, layout_json(task.body.layout))
         digests = {"state": state.digest, "ask": task.ask, "layout": task.layout, "roster": task.roster}
-        self.log.append("round_open", **task.turn, **digests, sites=len(tasks), due=int(task.due))
-        self._bytes_up, self._started = 0, time.perf_counter()
+        if anew:
+            self.log.append("round_open", **task.turn, **digests, sites=len(tasks), due=int(task.due))
         most = getattr(self.protocol.by_phase[task.phase].options, "rounds", None)
         self.watch(events.RoundOpened(task.phase, task.round, most, task.attempt, len(tasks)))
         return tasks
@@ -99,13 +106,14 @@ class Book:
             self.log.append("refusal", site=one.site, **turn, where=one.where, reason=plain(one.reason), remedy=plain(one.remedy))
             self.watch(events.Refused(state.phase, state.round, one.site, one.where, one.reason, one.remedy))
 
-    def short(self, state: State, attempt: int, short: Short, refusals: Sequence[Refusal]) -> None:
-        """Close an attempt that missed its quorum; the same state is asked again."""
+    def short(self, state: State, attempt: int, short: Short, refusals: Sequence[Refusal]) -> int:
+        """Close an attempt that missed its quorum; return the number of the attempt in which the same state is asked again."""
         self.refused(state, attempt, refusals)
         turn = {"phase": state.phase, "round": state.round, "attempt": attempt}
         self.log.append("round_short", **turn, sites=short.sites, quorum=short.quorum)
         self.store.put_state(state, attempt + 1)
         self.store.commit()
+        return attempt + 1
 
     def closed(
         self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int

@@ -31,6 +31,7 @@ from wardround.study.protocol import Protocol
 from wardround.study.protocol.section import Name, Section
 
 SETTINGS, PROTOCOL, INITIAL, STOPPED = "coordinator.toml", "protocol.json", "initial.safetensors", "stopped"
+OFFERED, REHEARSAL = "offered.json", "rehearsal"
 Host = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")]
 
 
@@ -130,6 +131,15 @@ class Folder:
         self.insist()
         with sentences():
             return Protocol.model_validate(json.loads((self.path / PROTOCOL).read_bytes()))
+
+    @property
+    def offered(self) -> Protocol:
+        """Return the plan that invites name and joining sites get: this folder's own, or in a rehearsal that of the study."""
+        import json
+
+        with sentences():
+            place = self.path / OFFERED
+            return Protocol.model_validate(json.loads(place.read_bytes())) if place.exists() else self.protocol
 
     @cached_property
     def initial_bytes(self) -> bytes:

@@ -1,21 +1,33 @@
-"""Keep the book of a study in which nobody sees a single site's sums and every site repeats what the coordinator computes."""
+"""Keep the book of a study in which nobody sees a single site's sums and every site repeats what the coordinator computes.
+
+An attempt that a restart cut is over, since what was said in it stays said once; but for one whose total was asked to be opened. That one
+is finished: sites that helped to open it help to open no other of its round.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from wardround.combining.secure.masked import Bucketed, Secure
-from wardround.coordinator.book import Book
+from wardround.combining.secure.wording import accused
+from wardround.coordinator import events
+from wardround.coordinator.book import LOOK, Book
+from wardround.coordinator.openings import Door, Openings
 from wardround.study.arrays import Arrays
 from wardround.study.canonical import canonical, digest_json
+from wardround.study.errors import QuorumNotMet
 from wardround.study.files import Data
 from wardround.study.protocol import Protocol
-from wardround.study.task import Done, Refusal, State, Task, Total
+from wardround.study.task import Done, Refusal, Short, State, Task, Total
+from wardround.study.threshold import threshold
 
 _FIRST = "first_round"
+_ASKED = "asked_of"
+"""Digest of the list that the last attempt is bound to."""
 
 
 def book_of(protocol: Protocol, initial: Arrays, *args: Any) -> Book:
@@ -30,7 +42,7 @@ def book_of(protocol: Protocol, initial: Arrays, *args: Any) -> Book:
 
 
 class FollowedBook(Book):
-    """Publish each total, and never take up an attempt again that a restart cut: what was said in it stays said once.
+    """Publish each total, and finish an attempt whose total was asked to be opened.
 
     Args:
         args: as for `Book`.
@@ -44,10 +56,28 @@ class FollowedBook(Book):
         self._initial = self.protocol.initial["model"]
         if self._initial not in self.store.supplies():
             self.store.put_supply(self._initial, initial)
+        self._openings = Openings(self.store)
+        self._barred: tuple[tuple[str, int], frozenset[str]] = ("", 0), frozenset()
 
-    def opened(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Note, durably, that this attempt is used up; forget the totals that every site has seen."""
-        tasks = super().opened(state, self._of_the_first(tasks))
+    def opened(self, state: State, tasks: Sequence[Task], anew: bool = True) -> Sequence[Task]:
+        """Note, durably, that this attempt is used up, unless its total is being opened; forget the totals that every site has seen.
+
+        Raises:
+            QuorumNotMet: no site of the study's first round is there.
+        """
+        tasks = self._of_the_first(tasks)
+        if self._barred[0] == (state.phase, state.round):
+            tasks = [task for task in tasks if task.site not in self._barred[1]]
+        if not tasks:
+            message = "None of the sites of the study's first round takes part any more, and no others can take their place."
+            raise QuorumNotMet(message, "Ask these sites to come back, and run the same command; or begin a new study.")
+        turn = (state.phase, state.round, tasks[0].attempt)
+        self.door = Door(self.admit, self._openings, turn, lambda refusal: self._tell(state, refusal))
+        if self._openings.turn() == turn:  # who has left since changes nothing of what it is bound to
+            roster = (self.store.meta(_ASKED) or b"").decode()
+            return super().opened(state, [replace(task, roster=roster) for task in tasks], anew=False)
+        self.store.put_meta(_ASKED, tasks[0].roster.encode())
+        tasks = super().opened(state, tasks)
         seen = min(self.delivered.get(task.site, 0) for task in tasks)
         self.store.drop_supplies({self._initial, *(closing.total for closing in self.closings[seen:])})
         self.store.put_attempt(state.phase, tasks[0].attempt + 1)
@@ -71,7 +101,7 @@ class FollowedBook(Book):
             self.store.put_meta(_FIRST, canonical(names))
         about: dict[str, Any] = {"roster": digest_json(names), "relay": canonical({"roster": names})}
         last = tuple(self.closings[-1:]) if isinstance(combiner, Bucketed) else ()  # tells also the combiner who has to vouch
-        return [replace(task, closed=task.closed or last, **about) for task in tasks if task.site in names] or tasks
+        return [replace(task, closed=task.closed or last, **about) for task in tasks if task.site in names]
 
     def supplies(self, site: str) -> Mapping[str, Data] | None:
         """Return the totals of the rounds that a site has not seen, and at first the initial parameters."""
@@ -84,4 +114,37 @@ class FollowedBook(Book):
     ) -> State | Done:
         """Close a round, and keep its total to be published."""
         self.store.put_supply(total.digest, total.integers)
+        self._openings.drop()
         return super().closed(state, attempt, new, total, refusals, bytes_down)
+
+    def short(self, state: State, attempt: int, short: Short, refusals: Sequence[Refusal]) -> int:
+        """Close an attempt that missed its quorum; one whose total waits to be opened stays open, and is asked again."""
+        if short.stands:
+            for one in refusals:
+                self._tell(state, one)
+            self.store.commit()
+            return attempt
+        self._openings.drop(unopened=True)
+        out = self._to_be_left_out(state, refusals)
+        return super().short(state, attempt, replace(short, sites=short.sites - len(out)), [*refusals, *out])
+
+    def _to_be_left_out(self, state: State, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """Leave a site out of the next attempts of a round whose shares more others found false than can all be lying; name it."""
+        first = json.loads(self.store.meta(_FIRST) or b"[]")
+        counted = Counter(accused(one) for one in refusals)
+        out = {name for name in first if counted[name] > (len(first) - 1) // 3}
+        before = self._barred[1] if self._barred[0] == (state.phase, state.round) else frozenset()
+        if len(first) - len(before | out) < threshold(len(first), self.protocol.rounds.quorum):
+            return []
+        self._barred = (state.phase, state.round), before | out
+        more = sorted(out - {one.site for one in refusals})
+        return [Refusal("", name, "admit", f"{counted[name]} sites found its shares false", LOOK) for name in more]
+
+    def finished(self, done: Done) -> None:
+        """Note what a phase came to; nothing of it is being opened any more."""
+        super().finished(done)
+        self._openings.tidy()
+
+    def _tell(self, state: State, one: Refusal) -> None:
+        """Tell whoever watches of a site that is in the total; the record names only those that are not."""
+        self.watch(events.Refused(state.phase, state.round, one.site, one.where, one.reason, one.remedy))

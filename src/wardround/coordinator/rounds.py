@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from wardround.coordinator.book import Book
 from wardround.study.arrays import Arrays, size_of
@@ -55,34 +56,42 @@ def run_study(protocol: Protocol, steps: Sequence[Step], engine: Engine, book: B
 
 def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state: State | Done, attempt: int = 0) -> Done:
     """Ask, add, advance, until the phase is done; who is absent is named, and too few answers are asked again."""
+    tries = 0
     if isinstance(state, Done):
         book.finished(state)
     while not isinstance(state, Done):
         ask = step.algorithm.ask(state)
         tasks = book.opened(state, plan(protocol, engine, book, state, attempt, ask))
-        total, refusals = step.combiner.collect(engine, tasks, book.admit, protocol.rounds.quorum, protocol.rounds.due_seconds)
+        total, refusals = step.combiner.collect(engine, tasks, book.door, protocol.rounds.quorum, protocol.rounds.due_seconds)
         if isinstance(total, Short):
-            book.short(state, attempt, total, refusals)
-            attempt += 1
+            attempt, tries = book.short(state, attempt, total, refusals), tries + 1
             hopeless = len(refusals) == len(tasks) and all(one.where in ("answer", "release") and not one.again for one in refusals)
             done = step.algorithm.cut_short(state) if hopeless else None
             if done is None:
-                give_up(protocol, state, attempt, total)
+                give_up(protocol, state, tries, total)
                 continue
             book.finished(done)
             return done
         new, sent = step.algorithm.advance(state, total), (size_of(ask.arrays) + len(ask.head)) * len(tasks)
-        state, attempt = book.closed(state, attempt, new, total, refusals, sent), 0
+        state, attempt, tries = book.closed(state, attempt, new, total, refusals, sent), 0, 0
         del total, new  # or they would be in memory together with the next round's
     return state
 
 
 def plan(protocol: Protocol, engine: Engine, book: Book, state: State, attempt: int, ask: Ask) -> list[Task]:
-    """Return one task a site; each carries every closing that the site has not seen yet."""
+    """Return one task a site; each carries every closing that the site has not seen yet.
+
+    Raises:
+        QuorumNotMet: there is no site.
+    """
     sites, head = engine.sites(), book.log.head
     about = (protocol.rounds.due_seconds, ask.digest, digest_json(list(sites)), head)
     turn, layout = (protocol.study, protocol.digest, state.phase, state.round, attempt), ask.layout_digest
-    return [Task(*turn, "answer", site, *about, unseen(book, site), ask, b"", layout, book.supplies(site)) for site in sites]
+    return [Task(*turn, "answer", site, *about, unseen(book, site), ask, b"", layout, book.supplies(site)) for site in sites] or _nobody()
+
+
+def _nobody() -> NoReturn:
+    raise QuorumNotMet("No site takes part in this study any more.", "Ask the sites to come back, and run the same command.")
 
 
 def unseen(book: Book, site: str) -> tuple[RoundClosed, ...]:
@@ -101,13 +110,13 @@ def closing_tasks(protocol: Protocol, engine: Engine, book: Book) -> list[Task]:
     return [Task(*turn, "close", site, *about, unseen(book, site), supplies=book.supplies(site)) for site in sites]
 
 
-def give_up(protocol: Protocol, state: State, attempt: int, short: Short) -> None:
+def give_up(protocol: Protocol, state: State, tries: int, short: Short) -> None:
     """End the study when a round has been asked often enough.
 
     Raises:
         QuorumNotMet: it has; who was absent and why stands in the record.
     """
-    if attempt % (times := protocol.rounds.attempts) == 0:
+    if tries == (times := protocol.rounds.attempts):
         why = f": {short.why.rstrip('.')}." if short.why else "."
         message = f"Round {state.round + 1} of {state.phase} had {short.sites} of {short.quorum} sites, {times} times{why}"
         raise QuorumNotMet(message, "See to the sites named above, then run the same command: the study goes on from this round.")

@@ -36,7 +36,7 @@ class Store:
         """Open or make the file; only the owner may read it, since a simulation keeps its keys there."""
         with sentences():
             path.touch(mode=0o600)
-            self._folder = path.resolve().parent
+            self.folder = path.resolve().parent
             self.connection = sqlite3.connect(path, timeout=5)
             try:
                 self._prepare()
@@ -104,7 +104,7 @@ class Store:
         return State(state.phase, state.round, Stored(path))
 
     def _large(self, state: State) -> Path:
-        return self._folder / "states" / f"{state.phase}-{state.round}.safetensors"
+        return self.folder / "states" / f"{state.phase}-{state.round}.safetensors"
 
     def supplies(self) -> dict[str, Data]:
         """Return what sites may need to follow the study, by digest: totals, and the initial parameters."""
@@ -112,7 +112,7 @@ class Store:
 
     def put_supply(self, name: str, arrays: Arrays) -> None:
         """Keep arrays that sites may need, by their digest; large ones in a file."""
-        path = self._folder / "supplies" / name.removeprefix("sha256:")
+        path = self.folder / "supplies" / name.removeprefix("sha256:")
         with sentences():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             kept = keep(arrays, path) if size_of(arrays) >= LARGE else to_bytes(arrays)

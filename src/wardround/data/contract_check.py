@@ -15,6 +15,7 @@ import polars as pl
 
 from wardround.data.cells import Cells, as_seconds, as_text, tidy, without
 from wardround.data.fields import column_at, lacks, markers, read_field, without_values
+from wardround.data.notes import completed, keeps, noted
 from wardround.data.report import CheckReport, FieldSummary, Found, shown, summarised
 from wardround.data.site_file import SiteFile
 from wardround.data.splits import by_column, by_hash, numbered, positions, renumbered, stated_roles
@@ -51,7 +52,10 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
     _strange_keys(site, contract, found)
     _size(frame, site, protocol, found)
     specials = [name for name in (contract.patient, contract.time) if name is not None]
-    lacking = [name for name, field in contract.fields.items() if field.missing == "count" and lacks(frame, site, name, found)]
+    may_lack = {name for name, field in contract.fields.items() if field.missing == "count"} - (
+        {*contract.inputs} if protocol.evaluates else set()
+    )
+    lacking = [name for name in contract.fields if name in may_lack and lacks(frame, site, name, found)]
     wanted = [name for name in [*specials, *contract.fields] if name not in lacking]
     local = {name: column_at(frame, site.column_of(name), name, found) for name in wanted}
     there = {name: column for name, column in local.items() if column is not None}
@@ -65,6 +69,7 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
                 cells[name] = without_values(field, len(frame))
             if name in there:
                 cells[name] = read_field(name, field, there[name], site, found)
+        cells = completed(contract, cells, len(frame))
         time = _time(there, site, contract, found)
         patient, roles = _patients(frame, there, site, protocol, found)
         summaries = [summarised(name, contract.fields[name], one, patient) for name, one in cells.items()]
@@ -72,11 +77,15 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
         _duplicates(list(there.values()), contract, found)
         if protocol.trains:
             _judgeable(columns, patient, roles, site, protocol, found)
+        elif protocol.evaluates:
+            _testable(columns, patient, roles, protocol, found)
+    found.forgive(name for name, field in contract.fields.items() if keeps(field))
     parts = {role: int((roles == index).sum()) for index, role in enumerate(ROLES)} if len(roles) else {}
     report = CheckReport(site.name, len(frame), parts, found.listed(), tuple(summaries))
     if report.errors:
         return Checked(None, report)
-    return Checked(Dataset(columns, renumbered(patient, roles), roles[patient], time), report)
+    notes = noted(contract, site, cells)
+    return Checked(Dataset(columns, renumbered(patient, roles), roles[patient], time, notes=notes), report)
 
 
 def _strange_keys(site: SiteFile, contract: Contract, found: Found) -> None:
@@ -124,6 +133,8 @@ def _patients(
     else:
         return np.zeros(len(frame), dtype=np.int64), np.zeros(0, dtype=np.int8)
     patient, once = numbered(identifiers)
+    if protocol.evaluates and site.split is None:
+        return patient, np.full(len(once), ROLES.index("test"), dtype=np.int8)
     u = positions(once, protocol.study, protocol.evaluation.seed)
     if site.split is None:
         return patient, by_hash(u, protocol.evaluation)
@@ -153,7 +164,8 @@ def _stated(frame: pl.DataFrame, patient: np.ndarray, u: np.ndarray, site: SiteF
     if unknown:
         remedy = "List every value that the column has as train, validation or test."
         found.error("split", f"{site.place('split')}: {shown(unknown)} rows name none of the parts.", remedy, unknown)
-    roles, torn = by_column(stated, patient, u, 0.0 if split.validation else protocol.evaluation.validation)
+    carve = 0.0 if split.validation or protocol.evaluates else protocol.evaluation.validation
+    roles, torn = by_column(stated, patient, u, carve)
     if torn:
         remedy = "Put all rows of a patient into one part."
         found.error("split", f"{site.place('split')}: {shown(torn)} patients stand in two parts.", remedy, torn)
@@ -188,14 +200,17 @@ def _judgeable(
         found.warn("", "No patient is in the validation part.", "The site can train, but it has no say in which model is kept.", 0)
     name = protocol.contract.label
     label, codes = columns.get(name), protocol.contract.fields[name].codes
-    if label is None or codes is None:
+    if label is None:
         return
+    known, alike = (~np.isnan(label), "value") if codes is None else (label >= 0, "class")
     everyone = np.ones(len(patient), dtype=bool)
     for part, rows in (("the site", everyone), ("its training part", roles[patient] == ROLES.index("train"))):
-        if len(np.unique(label[rows & (label >= 0)])) == 1:
-            sentence = f"{name}: all rows of {part} have the same class."
+        if len(np.unique(label[rows & known])) == 1:
+            sentence = f"{name}: all rows of {part} have the same {alike}."
             found.warn(name, sentence, "The site can train, but its result may read 'cannot say'.")
             return
+    if codes is None:
+        return
     test = roles[patient] == ROLES.index("test")
     rare = [code for number, code in enumerate(codes) if len(np.unique(patient[test & (label == number)])) < OF_A_CLASS]
     if rare and tested >= ENOUGH:
@@ -203,3 +218,31 @@ def _judgeable(
         sentence = f"{name}: too few patients of the test part have {listed}; a verdict needs {OF_A_CLASS} of each class."
         more = "" if site.split else f"; as a rule about {wanted} of each class in all parts together are enough"
         found.warn(name, sentence, f"The site can train, but its result will read 'cannot say'{more}.")
+
+
+def _testable(columns: dict[str, np.ndarray], patient: np.ndarray, roles: np.ndarray, protocol: Protocol, found: Found) -> None:
+    """Refuse a site that has no patients to test a model on, and warn of what they cannot show."""
+    if not len(roles):
+        return
+    tested = roles[patient] == ROLES.index("test")
+    number, least = len(np.unique(patient[tested])), protocol.privacy.smallest_count
+    if not number:
+        found.error("", "No patient is in the test part, so nothing can be tested here.", "Bring more patients, or correct [split].", 0)
+        return
+    if least > 1 and int(tested.sum()) > number:
+        remedy = "Bring one row a patient; or only a protocol with privacy.smallest_count = 1 could take them."
+        found.error("", "A patient has several rows; counts are of rows here, and the protocol bounds patients.", remedy)
+    if number < ENOUGH:
+        found.warn(
+            "", f"Fewer than {ENOUGH} patients are tested, and that allows no verdict.", "This site's verdict is 'cannot say'.", number
+        )
+    name = protocol.contract.label
+    label, codes = columns.get(name), protocol.contract.fields[name].codes
+    if label is None or codes is None:
+        return
+    counts = [len(np.unique(patient[tested & (label == place)])) for place in range(len(codes))]
+    few = [code for code, count in zip(codes, counts, strict=True) if count < max(OF_A_CLASS, least)]
+    if few:
+        sentence = f"{name}: too few of the tested patients have {', '.join(map(repr, few))}."
+        kept = "" if protocol.hides else f"; with fewer than {least} its sums stay here, since sums are plain"
+        found.warn(name, sentence, f"A verdict needs {OF_A_CLASS} of each class{kept}.")

@@ -146,6 +146,8 @@ def _within(name: str, field: Field, cells: Cells, entry: FieldMap, found: Found
     low, high = field.range or (-np.inf, np.inf)
     slack = _ROUNDING * max(abs(low), abs(high))
     values = cells.values
+    if field.outside == "keep":
+        return cells
     outside = (values < low - slack) | (values > high + slack)
     values = np.where(outside, np.nan, np.clip(values, low, high))
     count, present = int(outside.sum()), int((~np.isnan(cells.values)).sum())

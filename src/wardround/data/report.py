@@ -6,7 +6,7 @@ The report stays at the site until a person shows it to somebody, so its text fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -85,6 +85,11 @@ class Found:
     def warn(self, field: str, sentence: str, remedy: str, count: int | None = None) -> None:
         """Add what does not stop the site; see `DataFinding`."""
         self._all.append(DataFinding("warning", field, count, sentence, remedy))
+
+    def forgive(self, fields: Iterable[str]) -> None:
+        """Let errors of these fields be warnings: a preflight looks at them."""
+        kept = set(fields)
+        self._all = [replace(one, level="warning") if one.level == "error" and one.field in kept else one for one in self._all]
 
     def listed(self) -> tuple[DataFinding, ...]:
         """Return what was found, errors first."""

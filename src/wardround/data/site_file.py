@@ -13,6 +13,9 @@
     column = "set"
     train = ["A", "B"]
     test = ["C"]
+    [consent]                                  # only where patients have opted out: see `wardround.data.consent`
+    opt_out = "opt-out.csv"
+    column = "MRN"
 
 The same file serves a simulation and a hospital. Paths in it are relative to its own folder.
 """
@@ -29,6 +32,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from wardround.data.cells import tidy
+from wardround.data.label_card import LabelCard
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import FileRefused, Finding, findings_of, nearest
 from wardround.study.plugins import find, options_of, problems
@@ -118,6 +122,22 @@ class Split(Section):
         return self
 
 
+class Consent(Section):
+    """Say where the list of the patients lies who opted out; `wardround.data.consent` reads it anew for each snapshot.
+
+    Attributes:
+        opt_out: the list: one identifier a line, or a table.
+        column: of a table, the column with the identifiers: its name, or its number counted from 0 where there is no header.
+        separator: of a table, if it is not a comma.
+        encoding: of the list.
+    """
+
+    opt_out: Path
+    column: Column | None = None
+    separator: str | None = None
+    encoding: str = "utf-8"
+
+
 class SiteFile(Section):
     """Describe one hospital's data.
 
@@ -126,12 +146,16 @@ class SiteFile(Section):
         source: where the rows are, every option spelled out and paths absolute.
         map: by field of the contract (also its patient and time): the local column.
         split: the hospital's own split, or None.
+        consent: the list of patients who opted out, or None where the hospital has none.
+        label_card: where its labels come from, or None where it does not say.
     """
 
     name: Name
     source: Plugged
     map: dict[Name, FieldMap] = Field(default_factory=dict)
     split: Split | None = None
+    consent: Consent | None = None
+    label_card: LabelCard | None = None
     _file: str = PrivateAttr(default="")
     _text: str = PrivateAttr(default="")
 
@@ -198,12 +222,15 @@ def _checked(data: Mapping[str, Any], folder: Path, found: list[Finding]) -> Sit
         entries = {}
     maps = {name: _section(FieldMap, entry, f"map.{name}", found) for name, entry in entries.items()}
     split = _section(Split, data["split"], "split", found) if "split" in data else None
+    consent = _consent(data.get("consent"), folder, found)
+    card = _section(LabelCard, data["label_card"], "label_card", found) if "label_card" in data else None
     if "name" not in data:
         found.append(Finding("name", "is missing.", 'Write name = "..." on the first line.'))
     if found:
         return None
     try:
-        return SiteFile.model_validate({"name": data["name"], "source": source, "map": maps, "split": split})
+        parts = {"name": data["name"], "source": source, "map": maps, "split": split, "consent": consent, "label_card": card}
+        return SiteFile.model_validate(parts)
     except ValidationError as error:
         found += findings_of(error, "")
         return None
@@ -215,6 +242,17 @@ def _section(cls: type[_Section], table: Any, where: str, found: list[Finding]) 
     except ValidationError as error:
         found += findings_of(error, where, list(cls.model_fields))
         return None
+
+
+def _consent(table: Any, folder: Path, found: list[Finding]) -> Consent | None:
+    """Return where the opt-out list lies, its path made absolute."""
+    if table is None:
+        return None
+    path = table.get("opt_out") if isinstance(table, dict) else None
+    if path == "":
+        found.append(Finding("consent.opt_out", "is empty.", "Name the file of the list, or leave out [consent]."))
+        return None
+    return _section(Consent, {**table, "opt_out": str(folder / path)} if isinstance(path, str) else table, "consent", found)
 
 
 def _source(table: Any, folder: Path, found: list[Finding]) -> Plugged | None:

@@ -85,7 +85,7 @@ def read_snapshot(folder: Path, verify: bool = True) -> Dataset:
     if verify and digest(columns) != stated["columns"]:
         raise VerificationError(f"{folder}: {COLUMNS} was changed after the snapshot was made.", remedy)
     arrays = from_bytes(columns)
-    return Dataset(under(arrays, "field"), arrays["patient"], arrays["role"], arrays.get("time"), name)
+    return Dataset(under(arrays, "field"), arrays["patient"], arrays["role"], arrays.get("time"), name, notes=under(arrays, "note"))
 
 
 def check_snapshot(folder: Path) -> None:
@@ -107,7 +107,8 @@ def check_snapshot(folder: Path) -> None:
 
 def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
     time = {} if dataset.time is None else {"time": dataset.time}
-    return {**put_under("field", dataset.columns), "patient": dataset.patient, "role": dataset.role, **time}
+    beside = {**put_under("note", dataset.notes), "patient": dataset.patient, "role": dataset.role}
+    return {**put_under("field", dataset.columns), **beside, **time}
 
 
 def _about(dataset: Dataset, contract: Contract, source: str) -> dict[str, Any]:

@@ -118,6 +118,23 @@ def conversion(local: str, wanted: str) -> tuple[float, float]:
     raise ProtocolError(f"There is no fixed factor from {local!r} to {wanted!r} in the table of units.", remedy)
 
 
+def alike(unit: str) -> dict[str, tuple[float, float]]:
+    """Return the other units of the same quantity, each with the factor and offset that turn it into this one.
+
+    Example:
+        >>> alike("degC")["[degF]"][0]
+        0.5555555555555556
+    """
+    here = _spelt(unit)
+    tables = [list(_TEMPERATURES), *(list(scales) for scales in _SCALES.values())]
+    return {other: conversion(other, here) for table in tables if here in table for other in table if other != here}
+
+
+def quantity(unit: str) -> str | None:
+    """Return what a unit measures, such as "mass concentration"; None where the table does not have it."""
+    return _quantity(_spelt(unit))
+
+
 def _quantity(unit: str) -> str | None:
     return next((quantity for quantity, scales in _SCALES.items() if unit in scales), None)
 

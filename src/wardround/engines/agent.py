@@ -314,7 +314,7 @@ class Agent:
     def _end(self, message: Message) -> None:
         """Take what the study came to, and end."""
         for name, described in message.content["files"].items():
-            if name not in ("model.safetensors", "result.json", "report.html"):
+            if name not in ("model.safetensors", "result.json", "report.html", "passport.json", "passport.html"):
                 raise VerificationError(
                     "A file has a name that does not belong to a study's end.", "Report this to the coordinating centre."
                 )

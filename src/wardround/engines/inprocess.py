@@ -45,7 +45,7 @@ class InProcess(Engine):
         self._places = dict(places)
         self._ready: list[Update | Refusal] = []
         self._work: list[Work] = []
-        self._pool = Pool(workers, protocol, {name: place.snapshot for name, place in places.items()}) if workers else None
+        self._pool = Pool(workers, protocol) if workers else None
 
     def sites(self) -> tuple[str, ...]:
         """Return the names of the sites, sorted."""
@@ -82,7 +82,8 @@ class InProcess(Engine):
             self._pool.close()
 
     def _job(self, work: Work) -> Job:
-        return Job(work.task.site, work.task.phase, work.task.body, self._places[work.task.site].site.state.mine(), work.rng)
+        place = self._places[work.task.site]
+        return Job(work.task.site, place.snapshot, work.task.phase, work.task.body, place.site.state.mine(), work.rng)
 
     def _here(self, work: Sequence[Work]) -> Iterator[tuple[int, Reply]]:
         """Answer in this process, site by site; what fails at one site is that site's refusal."""

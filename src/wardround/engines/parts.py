@@ -6,8 +6,8 @@ travel once, and an altered byte is found where it happened. Several parts are u
 one on a line that does not.
 
 The hub makes each part durable by itself, so larger ones cost less: for a round of 500 MB parts of 512 KiB take 6 % more of the
-processor's time than parts of 1 MiB, and parts of 256 KiB 20 % more. But beats and pings wait behind the part under way, and must not be taken for lost: at 1 Mbit/s one
-of 512 KiB takes 4.2 s.
+processor's time than parts of 1 MiB, and parts of 256 KiB 20 % more. But beats and pings wait behind the part under way, and must not be
+taken for lost: at 1 Mbit/s one of 512 KiB takes 4.2 s.
 
 Source: NATS JetStream direct get and stream limits, docs.nats.io; `SIZE` and `WINDOW` as measured over TLS on two cores.
 """

@@ -27,9 +27,10 @@ from wardround.study.task import Answer, Ask, Refusal
 
 @dataclass(frozen=True)
 class Job:
-    """Hold what a worker needs for one answer."""
+    """Hold what a worker needs for one answer; of each site it keeps the snapshot of the last job in memory, and no older one."""
 
     site: str
+    snapshot: Path
     phase: str
     ask: Ask
     mine: Mapping[str, Arrays]
@@ -42,19 +43,15 @@ class Pool:
     Args:
         workers: how many processes; never more than cores is sensible.
         protocol: the signed plan.
-        snapshots: folder of each site's snapshot.
     """
 
-    def __init__(self, workers: int, protocol: Protocol, snapshots: Mapping[str, Path]) -> None:
+    def __init__(self, workers: int, protocol: Protocol) -> None:
         """Start the processes; they import torch while the coordinator prepares."""
         if protocol.unregistered:
             raise ProtocolError(
                 "Own objects cannot go to worker processes.", "Run with workers = 0, or register the model or rule as a plugin."
             )
-        start = json.dumps(
-            {"protocol": protocol.model_dump(mode="json"), "snapshots": {name: str(path) for name, path in snapshots.items()}}
-        )
-        self._start = start.encode()
+        self._start = json.dumps({"protocol": protocol.model_dump(mode="json")}).encode()
         self._processes: list[subprocess.Popen[bytes]] = [self._new() for _ in range(workers)]
 
     def run(self, jobs: Sequence[Job], due: float) -> Iterator[tuple[int, Reply]]:
@@ -105,7 +102,8 @@ class Pool:
             return
         job = jobs[waiting[0]]
         phases = list(job.mine)
-        header: dict[str, Any] = {"site": job.site, "phase": job.phase, "private": job.rng.key.hex(), "mine": phases}
+        header: dict[str, Any] = {"site": job.site, "snapshot": str(job.snapshot), "phase": job.phase, "private": job.rng.key.hex()}
+        header["mine"] = phases
         stored = isinstance(job.ask.arrays, Stored)
         if isinstance(job.ask.arrays, Stored):
             header["ask"] = str(job.ask.arrays.path)

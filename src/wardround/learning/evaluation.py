@@ -9,7 +9,7 @@ Source: DESIGN section 5; Holm, A simple sequentially rejective multiple test pr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,8 @@ def replicated(protocol: Protocol, sums: Arrays) -> dict[str, np.ndarray]:
     question = protocol.question_plugin
     test, validation = under(sums, "test"), under(sums, "validation")
     found = {name: question.finalise(test, name) for name in question.better}
+    if not validation:  # nothing was set apart to choose a threshold on
+        return found
     return {**found, **question.rates_at(test, validation, protocol.evaluation.specificity)}
 
 
@@ -108,31 +110,58 @@ def difference(protocol: Protocol, federated: Arrays, local: Arrays, tally: np.n
     return Difference(float(both[0]), float(np.std(known)), float(low), float(high), protocol.question_plugin.enough(tally))
 
 
-def verdicts(differences: Mapping[str, Difference], margin: float) -> dict[str, Verdict]:
+@dataclass(frozen=True)
+class Claim:
+    """Hold one thing that a verdict can say: its word, the words for it, the side it is on, and how much of the margin it grants."""
+
+    word: str
+    says: str
+    sign: int
+    granted: float
+
+    def p(self, one: Difference, margin: float) -> float:
+        """Return the one-sided p value of its opposite."""
+        return _upper(self.sign * one.value + self.granted * margin, one.deviation)
+
+    def shown(self, one: Difference, margin: float) -> bool:
+        """Say whether the interval that is shown says so too."""
+        return (one.low if self.sign > 0 else -one.high) > -self.granted * margin
+
+
+AGAINST_OWN = (
+    Claim("gains", "better than the site's own model", 1, 0.0),
+    Claim("no_worse", "worse by no more than the margin", 1, 1.0),
+    Claim("loses", "worse than the site's own model", -1, 0.0),
+)
+
+
+FEW = "fewer than 30, or fewer than 5 of a class"
+"""What too few test patients are, where the question says nothing else."""
+
+
+def verdicts(
+    differences: Mapping[str, Difference], margin: float, claims: Sequence[Claim] = AGAINST_OWN, few: str = FEW
+) -> dict[str, Verdict]:
     """Return each site's verdict: the corrected test and the interval that is shown must both say so.
 
     Args:
         differences: by site.
         margin: largest loss that still counts as no worse.
+        claims: what can be said, the first that holds is.
+        few: what too few test patients are, in words.
     """
     fit = {site: one for site, one in differences.items() if one.enough}
-    tests = (
-        ("gains", "better than the site's own model", {site: _upper(one.value, one.deviation) for site, one in fit.items()}),
-        ("no_worse", "worse by no more than the margin", {site: _upper(one.value + margin, one.deviation) for site, one in fit.items()}),
-        ("loses", "worse than the site's own model", {site: _upper(-one.value, one.deviation) for site, one in fit.items()}),
-    )
+    tests = [(claim, _holm({site: claim.p(one, margin) for site, one in fit.items()})) for claim in claims]
     found: dict[str, Verdict] = {}
     for site, one in differences.items():
         if not one.enough:
-            found[site] = Verdict("cannot_say", "too few test patients to say: fewer than 30, or fewer than 5 of a class")
+            found[site] = Verdict("cannot_say", f"too few test patients to say: {few}")
             continue
         found[site] = Verdict("cannot_say", "the evidence does not settle it")
-        shown = {"gains": one.low > 0, "no_worse": one.low > -margin, "loses": one.high < 0}
-        for word, claim, p_values in tests:
-            corrected = _holm(p_values)[site]
-            if corrected <= ALPHA and shown[word]:
+        for claim, corrected in tests:
+            if corrected[site] <= ALPHA and claim.shown(one, margin):
                 among = f" after Holm's correction over {len(fit)} sites" if len(fit) > 1 else ""
-                found[site] = Verdict(word, f"{claim}: one-sided p {_p(corrected)}{among}")
+                found[site] = Verdict(claim.word, f"{claim.says}: one-sided p {_p(corrected[site])}{among}")
                 break
     return found
 

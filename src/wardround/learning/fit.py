@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from wardround.study.errors import DataError
 from wardround.study.interfaces import Batch
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class Fitted:
     score: float
 
 
-def _score(protocol: Protocol, output: np.ndarray, batch: Batch) -> float:
+def _score(protocol: Protocol, network: nn.Module, batch: Batch) -> float:
     """Return what the stop rule looks at, larger is better; the loss where the metric does not exist (one class only)."""
-    if not len(output):
+    if not len(batch["mask"]):
         return float("nan")
     question = protocol.question_plugin
-    sums = question.metrics(output, batch)
+    sums = question.metrics(question.told(scores(network, batch["x"]), batch), batch)
     value = protocol.direction * float(question.finalise(sums, protocol.primary))
     return -float(question.finalise(sums, "loss")) if np.isnan(value) else value
 
@@ -55,10 +59,10 @@ def _run(protocol: Protocol, training: Batch, validation: Batch, options: FedAvg
     rule, network = protocol.stop, new_network(protocol)
     fill(network, start)
     optimiser = optimiser_for(network, options)
-    best = Fitted(start, start, 0, 0, _score(protocol, scores(network, validation["x"]), validation))
+    best = Fitted(start, start, 0, 0, _score(protocol, network, validation))
     for number in range(passes + 1):
         try:
-            score = _score(protocol, scores(network, validation["x"]), validation)
+            score = _score(protocol, network, validation)
         except DataError:
             break  # it diverges: the best pass before it stands
         if number > 0 and (rule.keep == "last" or np.isnan(score) or np.isnan(best.score) or score > best.score):

@@ -48,3 +48,22 @@ def scaled_rows(contract: Contract, data: Dataset) -> np.ndarray:
     if "scaled" not in data.cache:
         data.cache["scaled"] = scaled(contract, data.columns)
     return data.cache["scaled"]
+
+
+def predicts_number(contract: Contract) -> bool:
+    """Return whether the label is a number, whose mean and deviation then stand last in a normalisation."""
+    return bool(contract.label) and contract.fields[contract.label].range is not None
+
+
+def measured(contract: Contract) -> int:
+    """Return how many columns a normalisation has: the inputs, and a label that is a number."""
+    return len(input_names(contract)) + predicts_number(contract)
+
+
+def measured_rows(contract: Contract, data: Dataset) -> np.ndarray:
+    """Return float64 [N, measured]: `scaled_rows`, and a label that is a number scaled alike."""
+    z = scaled_rows(contract, data)
+    if not predicts_number(contract):
+        return z
+    low, high = contract.fields[contract.label].range or (-1.0, 1.0)
+    return np.column_stack([z, (data.columns[contract.label] - (low + high) / 2) / ((high - low) / 2)])

@@ -39,6 +39,16 @@ def new_network(protocol: Protocol) -> nn.Module:
     return protocol.model_plugin.build(len(input_names(protocol.contract)), protocol.outputs)
 
 
+def need_torch() -> None:
+    """Refuse to go on without torch.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtra("This model needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'")
+
+
 def initial_parameters(protocol: Protocol) -> dict[str, np.ndarray]:
     """Return the parameters that everybody starts from, made once, when a study is submitted, from its seed.
 
@@ -46,10 +56,11 @@ def initial_parameters(protocol: Protocol) -> dict[str, np.ndarray]:
         MissingExtra: torch is not installed.
         ProtocolError: the model does not fit the inputs or the question; the message lists the inputs.
     """
+    if protocol.evaluates:
+        return dict(protocol.brought)
     if not protocol.trains:
         return {}
-    if find_spec("torch") is None:
-        raise MissingExtra("Training needs torch, which is not installed.", "Install it with: pip install 'wardround[learn]'")
+    need_torch()
     with reproducible(Stream.public(protocol.evaluation.seed).child("initial")):
         network, inputs = new_network(protocol), len(input_names(protocol.contract))
         try:

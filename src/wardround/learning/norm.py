@@ -1,12 +1,17 @@
-"""Normalise inputs by mean and deviation: those of all sites, or a site's own. Training patients only, always."""
+"""Normalise inputs by mean and deviation: those of all sites, or a site's own. Training patients only, always.
+
+A label that is a number stands behind the inputs: a network learns it in units of its deviation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
-from wardround.learning.inputs import input_names, scaled_rows
+from wardround.learning.combat import harmonised
+from wardround.learning.inputs import measured, measured_rows
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -16,9 +21,23 @@ from wardround.study.task import Done
 SMALLEST = 1e-6  # a column that varies less than this, relative to the contract's range, is left as it is
 
 
-def moment_sums(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
-    """Return count, sum and sum of squares of each input over a site's training rows, float64 [F]; missing values count nowhere."""
-    z = scaled_rows(protocol.contract, data)[data.rows("train")]
+HARMONISED = "combat/level"
+"""Stands in a normalisation whose inputs are harmonised first."""
+
+
+def moment_sums(protocol: Protocol, data: Dataset, norm: Arrays = MappingProxyType({})) -> dict[str, np.ndarray]:
+    """Return count, sum and sum of squares of each input over a site's training rows, float64 [F]; missing values count nowhere.
+
+    Args:
+        protocol: names the inputs.
+        data: the site's snapshot.
+        norm: with what harmonises the inputs, where they are to be harmonised first.
+    """
+    z = measured_rows(protocol.contract, data)
+    if HARMONISED in norm:
+        own = harmonised(protocol, data, norm)
+        z = np.column_stack([own, z[:, own.shape[1] :]])
+    z = z[data.rows("train")]
     known = ~np.isnan(z)
     filled = np.where(known, z, 0.0)
     return {"present": np.sum(known, axis=0), "sum": np.sum(filled, axis=0), "squares": np.sum(filled * filled, axis=0)}
@@ -38,16 +57,16 @@ def normalised(z: np.ndarray, norm: Arrays) -> np.ndarray:
 
     Args:
         z: float64 [N, F], from `inputs.scaled`.
-        norm: "mean" and "deviation", float64 [F].
+        norm: "mean" and "deviation", float64 [F], or longer where the label stands last.
     """
-    x = (z - norm["mean"]) / norm["deviation"]
+    x = (z - norm["mean"][: z.shape[1]]) / norm["deviation"][: z.shape[1]]
     return np.where(np.isnan(x), 0.0, x).astype(np.float32)
 
 
 def no_norm(protocol: Protocol) -> dict[str, np.ndarray]:
     """Return the normalisation that changes nothing: inputs stay scaled by the contract's ranges."""
-    inputs = len(input_names(protocol.contract))
-    return {"mean": np.zeros(inputs), "deviation": np.ones(inputs)}
+    columns = measured(protocol.contract)
+    return {"mean": np.zeros(columns), "deviation": np.ones(columns)}
 
 
 def own_norm(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
@@ -59,16 +78,21 @@ def need_moments(protocol: Protocol, phase: str) -> None:
     """Refuse a phase that needs federated normalisation before there is any.
 
     Raises:
-        ProtocolError: `model.normalise` is "federated" and no moments phase comes before.
+        ProtocolError: `model.normalise` is "federated" and no moments phase comes before, or "combat" and no phase of that kind.
     """
-    if protocol.model.normalise == "federated" and protocol.giving("norm", before=phase) is None:
+    given = protocol.giving("norm", before=phase)
+    kind = next((one.kind for one in protocol.phases if one.name == given), None)
+    if protocol.model.normalise == "combat" and kind != "combat":
+        remedy = "Put a phase of kind 'combat' before it, after any other that normalises."
+        raise ProtocolError(f"phases.{phase}: model.normalise = 'combat' needs inputs that are harmonised first.", remedy)
+    if protocol.model.normalise == "federated" and given is None:
         remedy = "Put a phase of kind 'moments' before it, or set model.normalise to 'site' or 'none'."
         raise ProtocolError(f"phases.{phase}: model.normalise = 'federated' needs the moments of the inputs first.", remedy)
 
 
 def shared_norm(protocol: Protocol, phase: str, earlier: Mapping[str, Done]) -> dict[str, np.ndarray]:
     """Return the normalisation that all sites share in a phase: federated moments, or none (also where each site uses its own)."""
-    found = protocol.giving("norm", before=phase) if protocol.model.normalise == "federated" else None
+    found = protocol.giving("norm", before=phase) if protocol.model.normalise in ("federated", "combat") else None
     return no_norm(protocol) if found is None else dict(earlier[found].results)
 
 

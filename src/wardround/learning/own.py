@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from wardround.learning.assessed import against_bar, judged, measured
 from wardround.learning.evaluation import Difference, Estimate, Verdict, difference, replicated, verdicts
 from wardround.study.arrays import Arrays, under
 from wardround.study.errors import VerificationError
 from wardround.study.protocol import Protocol
 
-MODELS = ("federated", "local")
+MODELS = ("federated", "local", "model")
 FEWEST = 10
 """Test patients, in all and of each class, under which no figure of a site leaves it."""
 
@@ -38,6 +39,8 @@ def own_figures(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
         protocol: gives the question.
         sums: what the site kept of the evaluation: `federated/...`, and `local/...` where it has a model of its own.
     """
+    if protocol.evaluates:
+        return _tested(protocol, under(sums, "model"))
     parts = {model: under(sums, model) for model in MODELS if under(sums, model)}
     values = {model: replicated(protocol, one) for model, one in parts.items()}
     found: dict[str, Any] = {
@@ -54,6 +57,17 @@ def own_figures(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
     return found
 
 
+def _tested(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
+    """Return the same of a finished model that is tested alone: its difference is that to the bar."""
+    apart = against_bar(protocol, sums)
+    return {
+        "tested": int(sums["patients"][0]),
+        "metrics": {"model": shown(measured(protocol, sums))},
+        "paired": {},
+        "difference": None if apart is None else asdict(apart) if apart.enough else {"enough": False},
+    }
+
+
 def shown(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return each metric's value and interval as JSON values."""
     return {name: asdict(Estimate.of(one)) for name, one in values.items()}
@@ -61,7 +75,8 @@ def shown(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def as_left(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
     """Return a site's own figures as they may leave it, once the count of patients tested is a band."""
-    if int(np.min(under(sums, "federated")["patients"])) < FEWEST:
+    fewest = max(FEWEST, protocol.privacy.smallest_count) if protocol.evaluates else FEWEST
+    if int(np.min(under(sums, "model" if protocol.evaluates else "federated")["patients"])) < fewest:
         return dict(WITHHELD)
     return own_figures(protocol, sums)
 
@@ -129,7 +144,8 @@ def side_by_side(protocol: Protocol, told: Mapping[str, Mapping[str, Any]]) -> d
         parts[part] = {model: sites for model, sites in tables.items() if sites}
     few = {"value": math.nan, "deviation": math.nan, "low": -math.inf, "high": math.inf}
     apart = {site: Difference(**{**few, **one["difference"]}) for site, one in known.items() if one["difference"] is not None}
-    found = verdicts(apart, protocol.evaluation.margin)
+    too_few = protocol.question_plugin.few
+    found = judged(protocol, apart) if protocol.evaluates else verdicts(apart, protocol.evaluation.margin, few=too_few)
     if apart:
         found.update({site: Verdict("cannot_say", "no model of its own to compare with") for site in known.keys() - apart.keys()})
         note = f"fewer than {FEWEST} test patients, in all or of a class, so its figures did not leave the hospital"

@@ -23,19 +23,19 @@ def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
     first = read_frame(incoming)
     if first is None:
         return
-    start = json.loads(first[1][0])
-    protocol = Protocol.model_validate(start["protocol"])
-    snapshots: dict[str, Dataset] = {}
+    protocol = Protocol.model_validate(json.loads(first[1][0])["protocol"])
+    held: dict[str, tuple[str, Dataset]] = {}
     while (frame := read_frame(incoming)) is not None:
         header, bodies = frame
         site = header["site"]
         try:
-            if site not in snapshots:
-                snapshots[site] = read_snapshot(Path(start["snapshots"][site]))
+            if site not in held or held[site][0] != header["snapshot"]:
+                held.pop(site, None)  # whoever withdrew is in the older one
+                held[site] = header["snapshot"], read_snapshot(Path(header["snapshot"]))
             mine = {phase: from_bytes(body) for phase, body in zip(header["mine"], bodies[1:], strict=True)}
             algorithm = protocol.by_phase[header["phase"]]
             ask = Ask.from_wire(Kept(Path(header["ask"])) if "ask" in header else bodies[0])
-            answer, proposal = algorithm.answer(ask, snapshots[site], mine, Stream(bytes.fromhex(header["private"])))
+            answer, proposal = algorithm.answer(ask, held[site][1], mine, Stream(bytes.fromhex(header["private"])))
             kept = [] if proposal is None else [to_bytes(proposal)]
             if "ask" in header and size_of(answer.sums) >= LARGE:  # the gate takes a large answer array by array, from beside the ask
                 path = keep(answer.sums, Path(header["ask"]).with_suffix(".answer")).path

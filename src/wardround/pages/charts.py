@@ -35,7 +35,7 @@ def marker(mark: str) -> Markup:
     return Markup('<svg class="key m-{0}" {1} aria-hidden="true" focusable="false">{2}</svg>').format(mark, size, SHAPES[mark])
 
 
-def interval_row(scale: Scale, shown: Figure, mark: str, says: str, margin: float | None = None) -> Markup:
+def interval_row(scale: Scale, shown: Figure, mark: str, says: str, margin: float | None = None, at: float | None = None) -> Markup:
     """Return one row of a forest plot: grid, margin band, zero line, interval and mark.
 
     Args:
@@ -44,8 +44,11 @@ def interval_row(scale: Scale, shown: Figure, mark: str, says: str, margin: floa
         mark: name of a shape.
         says: the row in words, for screen readers and as a tip.
         margin: signed loss that still counts as no worse, or None for a plot of levels without zero line and band.
+        at: a level that is to be reached, which gets a line; None for none.
     """
     parts = [_ground(scale, margin)]
+    if at is not None:
+        parts.append(Markup('<line class="zero" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>').format(scale.at(at)))
     if shown.low is not None and shown.high is not None:
         parts += _whisker(scale, shown.low, shown.high)
     if shown.value is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from wardround.pages import charts, counted, curve, guards, sections, statistics, suppress, words
+from wardround.pages import charts, counted, curve, guards, numbers, passport, preflight, sections, statistics, suppress, words
 from wardround.pages.figures import Result, better, primary
 from wardround.pages.headline import headline
 from wardround.pages.left import left
@@ -28,20 +28,21 @@ RESULT = "result.json"
 MANY_SITES = 12
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, name: str = REPORT) -> Path:
     """Write `folder/report.html` from what lies in the folder and return its path.
 
     Args:
         folder: results folder of a study.
+        name: of the page, where it is not the report.
 
     Raises:
         StoreError: there is no readable result, the record is damaged, or the disk refused; an older report is then untouched.
     """
     result = _result(folder / RESULT)
     record, protocol = read_record(folder)
-    page, fresh = folder / REPORT, folder / f"{REPORT}.new"
+    page, fresh = folder / name, folder / f"{name}.new"
     try:
-        fresh.write_bytes(render(result, record, protocol).encode())
+        fresh.write_bytes(render(result, record, protocol, _note(folder)).encode())
         os.replace(fresh, page)
     except OSError as error:
         remedy = "Make room or give access, then run `wardround report` again."
@@ -56,7 +57,7 @@ def check_released(folder: Path) -> None:
         VerificationError: the result is not the one that the record says was released.
     """
     record, _ = read_record(folder)
-    releases = [entry for entry in (record.study if record else ()) if entry["t"] in ("release", "tables")]
+    releases = [entry for entry in (record.study if record else ()) if entry["t"] in ("release", "tables", "passport")]
     if releases and releases[-1]["result"] != digest((folder / RESULT).read_bytes()):
         message = f"{folder / RESULT} is not the result that was released."
         raise VerificationError(message, "Put it back from a copy; 'wardround verify' shows what else differs.")
@@ -75,16 +76,27 @@ def _result(path: Path) -> dict[str, Any]:
     return result
 
 
-def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any]) -> str:
+def _note(folder: Path) -> str:
+    """Return the coordinator's signed note under the passport of a tested model; nothing where there is none."""
+    path = folder / "passport.json"
+    return str(_result(path).get("note", "")) if path.is_file() else ""
+
+
+def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any], note: str = "") -> str:
     """Return the page.
 
     Args:
         result: what `result.json` holds; whatever is missing is left out or said to be missing.
         record: the study's record, or None.
         protocol: the signed plan's JSON, or nothing.
+        note: the coordinator's signed note under a passport, or nothing.
     """
+    if result.get("kind") == "statistics" and preflight.table_of(result) is not None:
+        return preflight.render(result, record, protocol)
     if result.get("kind") == "statistics":
         return statistics.render(result, record, protocol)
+    if result.get("kind") == "evaluation":
+        return passport.render(result, record, protocol, note)
     learning = curve.learning(result, protocol)
     kept = curve.kept(learning, bool((protocol.get("evaluation") or {}).get("refit")))
     return _template().render(
@@ -92,7 +104,7 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         record=record is not None,
         protocol=protocol,
         headline=headline(result),
-        metric=words.metric(primary(result)) if primary(result) else "",
+        metric=numbers.named(result, primary(result)) if primary(result) else "",
         means=words.METRIC_MEANS.get(primary(result), ""),
         lower_is_better=better(result, primary(result)) < 0,
         unit=counted.unit(result),
@@ -109,6 +121,9 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         metric_table=sections.metric_table(result),
         site_table=sections.site_table(result),
         over_sites=sections.over_sites(result),
+        interval=numbers.interval(result),
+        calibration=numbers.calibration(result),
+        named_metric=numbers.named,
         cohort=sections.cohort(result),
         learning=learning,
         left=left(result, record),

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from wardround.pages.counted import unit
+from wardround.pages.flow import flow
 from wardround.pages.left import left
 from wardround.pages.plots import bars, steps
 from wardround.pages.suppress import WITHHELD as HIDDEN
@@ -239,6 +240,22 @@ def _at_risk(curves: Mapping[str, Sequence[Mapping[str, Any]]], unit: str) -> li
     return [Block("Numbers at risk just after times shown", ("Group", unit[:1].upper() + unit[1:], "At risk"), rows)] if rows else []
 
 
+def _feasibility(found: Mapping[str, Any]) -> list[Block]:
+    steps = [("All", found["start"], None), *((one["name"], one["remaining"], one["excluded"]) for one in found["steps"])]
+    counts = [one["count"] if isinstance(one["count"], int) else None for _, one, _ in steps]
+    picture = flow([name for name, _, _ in steps], counts, "Patients left after each criterion")
+    rows = [(name, NONE if out is None else _count(out), _count(left)) for name, left, out in steps]
+    blocks = [Block("Patients left after each criterion", ("Criterion", "Taken out", "Left"), rows, picture)]
+    alone = [(one["asks"], *(_count(one[key]) for key in ("meets", "fails", "missing"))) for one in found["criteria"]]
+    blocks.append(Block("Each criterion alone, over all", ("Criterion", "Meet it", "Do not", "Missing"), alone))
+    label = found.get("label")
+    if label:
+        cells = [(one["code"], _count(one), NONE if one["share"] is None else f"{one['share']:.1%}") for one in label["cells"]]
+        cells.append(("missing", _count(label["missing"]), NONE))
+        blocks.append(Block(f"{label['field']} among those who meet all", ("Code", "Count", "Share of known"), cells))
+    return blocks
+
+
 _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], list[Block]]] = MappingProxyType(
     {
         "describe": _describe,
@@ -247,5 +264,6 @@ _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], list[Block]]] = MappingProxy
         "correlation": _correlation,
         "quantiles": _quantiles,
         "survival": _survival,
+        "feasibility": _feasibility,
     }
 )

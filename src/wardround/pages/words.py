@@ -74,6 +74,17 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "brier": "Brier score",
         "calibration_error": "Calibration error",
         "loss": "Loss",
+        "rmse": "Root mean squared error",
+        "mae": "Mean absolute error",
+        "r2": "R²",
+        "deviance": "Poisson deviance",
+        "pinball": "Pinball loss",
+        "quantile_gap": "Quantile gap",
+        "below": "Share below",
+        "calibration_gap": "Calibration gap",
+        "coverage": "Coverage",
+        "half_width": "Half-width of the interval",
+        "bound": "Added to the bound",
     }
 )
 """Name of each metric, in the order in which pages list them."""
@@ -89,6 +100,17 @@ METRIC_MEANS: Mapping[str, str] = MappingProxyType(
         "brier": "mean squared error of the probability; 0 is perfect",
         "calibration_error": "mean gap between predicted and observed risk, in ten groups; 0 is perfect",
         "loss": "mean negative log of the probability given to what was true; 0 is perfect",
+        "rmse": "square root of the mean squared error; 0 is perfect, large errors count most",
+        "mae": "mean size of the error; 0 is perfect",
+        "r2": "share of the spread that the model explains; 0 is predicting the mean for everybody, 1 is perfect",
+        "deviance": "how far counts lie from their predicted means, by the Poisson distribution; 0 is perfect",
+        "pinball": "mean cost of lying beside the quantile; smaller is better",
+        "quantile_gap": "how far the share below the prediction is from the quantile asked for; 0 is perfect",
+        "below": "share of the rows that lie at or below the prediction",
+        "calibration_gap": "mean gap between predicted and observed values, in ten groups; 0 is perfect",
+        "coverage": "share of the rows within a prediction interval that the validation rows of the same sites chose",
+        "half_width": "how far that interval reaches to each side",
+        "bound": "what validation rows add to the prediction to make it a bound",
     }
 )
 """What each metric is, in one short line."""
@@ -114,7 +136,7 @@ def metric(name: str) -> str:
 def in_sentence(name: str) -> str:
     """Return a metric's name as it stands within a sentence: no capital unless it is an abbreviation or a person's name."""
     label = metric(name)
-    return label if name in {"auroc", "auprc", "brier", "f1"} else label.lower()
+    return label if name in {"auroc", "auprc", "brier", "f1", "r2", "deviance"} else label.lower()
 
 
 def number(value: float | None, places: int = 3, signed: bool = False) -> str:

@@ -20,6 +20,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ABSENT = -2
+"""Stands in what a table told rows apart by where it did not know the patient."""
+
 
 def joined(*labels: np.ndarray) -> np.ndarray:
     """Return int64 [N], the class of each row: rows alike in all labels have the same one, counted from 0.
@@ -31,8 +34,21 @@ def joined(*labels: np.ndarray) -> np.ndarray:
         >>> joined(np.array([0, 0, 5, 5]), np.array([1, 2, 1, 1])).tolist()
         [0, 1, 2, 2]
     """
-    _, found = np.unique(np.stack(labels), axis=1, return_inverse=True)
-    return np.asarray(found, dtype=np.int64).reshape(-1)
+    found = np.zeros(len(labels[0]), dtype=np.int64)
+    for one in labels if len(found) else ():
+        low = int(one.min())
+        found = _counted_from_0(found * (int(one.max()) - low + 1) + (one.astype(np.int64) - low))
+    return found
+
+
+def _counted_from_0(codes: np.ndarray) -> np.ndarray:
+    """Return int64 [N], numbers of 0 or more with the gaps between them closed."""
+    most = int(codes.max())
+    if most > 8 * len(codes) + 100_000:
+        return np.asarray(np.unique(codes, return_inverse=True)[1], dtype=np.int64).reshape(-1)
+    there = np.zeros(most + 1, dtype=bool)
+    there[codes] = True
+    return np.asarray((np.cumsum(there) - 1)[codes], dtype=np.int64)
 
 
 def patients_in(classes: np.ndarray, patient: np.ndarray) -> np.ndarray:
@@ -42,8 +58,19 @@ def patients_in(classes: np.ndarray, patient: np.ndarray) -> np.ndarray:
         classes: int64 [N], from 0.
         patient: int64 [N], the patient of each row.
     """
-    pairs = np.unique(np.stack([classes, patient]), axis=1)
-    return np.bincount(pairs[0], minlength=int(classes.max(initial=-1)) + 1)
+    once = np.unique(patient, return_inverse=True)[1].reshape(-1)
+    width = int(once.max(initial=0)) + 1
+    return np.bincount(np.unique(classes * width + once) // width, minlength=int(classes.max(initial=-1)) + 1)
+
+
+def _small(classes: np.ndarray, patient: np.ndarray | None, least: int) -> np.ndarray:
+    """Return bool [N], the rows in a class of fewer than `least` patients; `patient` is None where each row is another patient's."""
+    return np.asarray(((np.bincount(classes) if patient is None else patients_in(classes, patient)) < least)[classes])
+
+
+def one_row_each(patient: np.ndarray) -> np.ndarray | None:
+    """Return None where each row is another patient's, which makes counting patients counting rows; else the patients as they are."""
+    return None if len(np.unique(patient)) == len(patient) else patient
 
 
 def fewest(classes: np.ndarray, patient: np.ndarray) -> int:
@@ -62,7 +89,15 @@ def told_apart(cells: np.ndarray, held: np.ndarray) -> np.ndarray:
     return np.where((cells >= 0) & ~held[cells], cells, -1)
 
 
-def held_back(cells: np.ndarray, count: int, patient: np.ndarray, least: int, beside: Sequence[np.ndarray] = ()) -> np.ndarray:
+def held_back(
+    cells: np.ndarray,
+    count: int,
+    patient: np.ndarray,
+    least: int,
+    beside: Sequence[np.ndarray] = (),
+    earlier: Sequence[np.ndarray] = (),
+    floor: int = 1,
+) -> np.ndarray:
     """Return bool [C], the cells of one table whose counts must not leave, beside the total, which is taken as known.
 
     Args:
@@ -71,27 +106,55 @@ def held_back(cells: np.ndarray, count: int, patient: np.ndarray, least: int, be
         patient: int64 [N], the patient of each row.
         least: k, fewest patients that a count may be of.
         beside: int64 [N] each: what rows can be told apart by already, from tables that share a field with this one.
+        earlier: int [N + M] each: the same from other studies; see `small_beside_earlier`.
+        floor: k beside other studies: the site's own.
     """
     held = np.zeros(count, dtype=bool)
     if least <= 1 or not len(cells):
         return held
     occupied = np.bincount(cells[cells >= 0], minlength=count) > 0
+    whose = one_row_each(patient)
     while bool(np.any(occupied & ~held)):
         apart = told_apart(cells, held)
-        small = _in_small_atoms(apart, patient, least, beside)
+        small = _in_small_atoms(apart, whose, least, beside) | small_beside_earlier(apart, whose, floor, earlier)
         if not bool(np.any(small)):
             break
         named = np.unique(apart[small & (apart >= 0)])
         held[named if len(named) else _next(apart, held, occupied, small)] = True
+    if not bool(np.any(occupied)) and bool(np.any(small_beside_earlier(cells, whose, floor, earlier))):
+        held[:] = True  # that nobody is in any cell would tell whose values an earlier study still knew
     return held | ~occupied if bool(np.any(held)) else held
 
 
-def _in_small_atoms(apart: np.ndarray, patient: np.ndarray, least: int, beside: Sequence[np.ndarray]) -> np.ndarray:
+def small_beside_earlier(apart: np.ndarray, patient: np.ndarray | None, least: int, earlier: Sequence[np.ndarray]) -> np.ndarray:
+    """Return bool [N], the rows that a table and one of another study, at another time, tell apart in classes of fewer than `least`.
+
+    Patients who have come or gone since are a class of their own: where fewer than `least` of an earlier cell have gone, no table helps,
+    and all rows are returned.
+
+    Args:
+        apart: int64 [N], what this table tells rows apart by.
+        patient: int64 [N], the patient of each row; None where each is another one's (`one_row_each`).
+        least: k.
+        earlier: int [N + M] each: what an earlier table told these rows apart by, and then M patients who are no longer here; -2 where
+            that table did not know the patient.
+    """
+    small = np.zeros(len(apart), dtype=bool)
+    for other in earlier if least > 1 else ():
+        there = np.append(np.ones(len(apart), dtype=bool), other[len(apart) :] != ABSENT)
+        gone = int(there.sum()) - len(apart)
+        now = np.append(apart, np.full(gone, ABSENT))
+        atoms = joined(now, other[there])
+        few = _small(atoms, None if patient is None else np.append(patient, patient.max(initial=-1) + 1 + np.arange(gone)), least)
+        small |= few[: len(apart)] | bool(np.any(few[len(apart) :]))
+    return small
+
+
+def _in_small_atoms(apart: np.ndarray, patient: np.ndarray | None, least: int, beside: Sequence[np.ndarray]) -> np.ndarray:
     """Return bool [N], the rows in an atom of fewer than `least` patients, of this table alone or together with one that lies beside it."""
     small = np.zeros(len(apart), dtype=bool)
     for labels in ((apart,), *((apart, other) for other in beside)):
-        atoms = joined(*labels)
-        small |= (patients_in(atoms, patient) < least)[atoms]
+        small |= _small(joined(*labels), patient, least)
     return small
 
 

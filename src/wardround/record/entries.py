@@ -45,6 +45,9 @@ PLACES = ("accept", "answer", "release", "admit", "deadline")
 
 PLACES_AT_SITE = PLACES[:3]
 
+WHYS = ("approval", "withdrawal", "rolling")
+"""Why a site brings a snapshot: one is approved; patients withdrew and nothing else changed; the plan lets newer rows in."""
+
 _TIME = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
 _REMEDY = "Look the type up in wardround.record.entries; a record that holds such an entry was not written by wardround or was altered."
 
@@ -173,6 +176,7 @@ PRIVACY = Shape(
 _COMMON = {"v": WHOLE, "t": WORD, "study": NAME, "seq": WHOLE, "ts": TIME}
 _TURN = {"phase": NAME, "round": WHOLE, "attempt": WHOLE}
 _MESSAGE = {"stage": WORD, "kind": KIND, "task": DIGEST, "layout": DIGEST, "commit": DIGEST, "bytes": WHOLE}
+_SNAPSHOT = {"snapshot": DIGEST, "source": NAME, "rows": BAND, "patients": BAND, "withdrew": BAND, "changed": BAND, "why": _one_of(WHYS)}
 _EGRESS = {"to": NAME, "ask": DIGEST, "examples": BAND, "bounds": BOUNDS, "privacy": PRIVACY, "study_head": HEAD}
 
 
@@ -188,8 +192,11 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
     {
         # a site's egress log
         (1, "snapshot"): _site(snapshot=DIGEST, patients=BAND, source=NAME),
+        (2, "snapshot"): _site(**_SNAPSHOT),
+        (1, "changed"): _site(snapshot=DIGEST, rows=BAND, patients=BAND, decision=_one_of(("stop", "go_on"))),
         (1, "approval"): _site(protocol=DIGEST, role=NAME, envelope=ENVELOPE),
         (1, "egress"): _site(protocol=DIGEST, **_TURN, **_MESSAGE, **_EGRESS),
+        (2, "egress"): _site(protocol=DIGEST, data=DIGEST, **_TURN, **_MESSAGE, **_EGRESS),
         (1, "refused"): _site(**_TURN, task=DIGEST, where=PLACE_AT_SITE, reason=TEXT, bytes=ZERO),
         (1, "adopted"): _site(**_TURN, receipt=HASH),
         (1, "declined"): _site(protocol=DIGEST, reason=TEXT),
@@ -210,6 +217,7 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
         (1, "release"): _study(phase=NAME, model=DIGEST, result=DIGEST, report=DIGEST),
         (1, "kept"): _study(site=SITE, envelope=ENVELOPE),
         (1, "tables"): _study(result=DIGEST, report=DIGEST),
+        (1, "passport"): _study(model=DIGEST, result=DIGEST, passport=DIGEST, page=DIGEST),
         (1, "resumed"): _study(phase=NAME, round=WHOLE),
         (1, "stopped"): _study(reason=TEXT),
     }
@@ -220,9 +228,19 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
 attempt, before it closed, of sites without a `refusal` in it. `sites` counts these sites, `refused` those with a refusal; together they are
 the sites that were asked. A site writes `handed_over` before it gives a copy of its log away: the copy holds it, and `head` is the log's
 before it. `results` is written before a site's own test figures leave. `late` names a message that is in its site's log and came after its
-attempt had closed; it was not used. `tables` names what a study without a model released. `kept` names a site whose own rules keep its log,
-with its signature under that.
+attempt had closed; it was not used. `tables` names what a study without a model released, `passport` what one that tested a finished model
+did: the digest of the model's own file, and of `result.json`, `passport.json` and `passport.html`. `kept` names a site whose own rules keep
+its log, with its signature under that. `data` in `egress` is the `snapshot` of the last entry of that type before it: on these rows the
+answer was computed. In a snapshot `withdrew` counts patients that the opt-out list took out, `changed` those whose rows are not as they
+were. An entry `changed` says that a hospital found its rows not as it had approved them, in a study with frozen data, and its decision.
 """
+
+
+def version_of(type: str, fields: Mapping[str, Any]) -> int:
+    """Return the newest version of a type's schema that lists just these fields beside the common ones; 1 where none does."""
+    fitting = [v for v, t in SCHEMAS if t == type and SCHEMAS[v, t].fields.keys() - _COMMON.keys() == fields.keys()]
+    return max(fitting, default=VERSION)
+
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from wardround.record.entries import VERSION, check, encode
+from wardround.record.entries import check, encode, version_of
 from wardround.record.merkle import Tree, leaf_hash
 from wardround.record.note import Checkpoint, Signer
 from wardround.study.errors import WardroundError
@@ -86,7 +86,7 @@ class Log:
         self._follow()
         index = len(self._tree)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        entry = {"v": VERSION, "t": type, "study": self.study, "seq": index, "ts": stamp}
+        entry = {"v": version_of(type, fields), "t": type, "study": self.study, "seq": index, "ts": stamp}
         if entry.keys() & fields.keys():
             raise WardroundError(
                 f"An entry's {', '.join(sorted(entry.keys() & fields.keys()))} cannot be chosen.", "Leave these fields to the log."

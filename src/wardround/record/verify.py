@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wardround.record import bundle
-from wardround.record.checks import approvals, heads, logs, messages, released, rounds
+from wardround.record.checks import approvals, heads, logs, messages, released, rounds, rows
 from wardround.record.checks.evidence import Evidence, gather
 from wardround.record.report import Line, Report, Verdict
 
@@ -45,6 +45,7 @@ def verify(path: str | Path) -> Report:
         approvals.protocol(evidence),
         approvals.approvals(evidence),
         messages.messages(evidence),
+        rows.rows(evidence),
         heads.heads(evidence),
         heads.layouts(evidence),
         rounds.rounds(evidence),

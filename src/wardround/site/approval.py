@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
-from wardround.record.commitment import SALT_BYTES
 from wardround.record.entries import plain
 from wardround.record.log import Log
-from wardround.site.folder import Brought
-from wardround.site.gate import Site
+from wardround.site.gate import Brought, Site
 from wardround.site.journal import Journal
 from wardround.study.errors import PolicyRefused
 
@@ -26,7 +23,7 @@ def approve(site: Site, journal: Journal, brought: Brought, role: str) -> None:
         brought: the snapshot that was looked at.
         role: of the person who approves, such as "data-protection officer".
     """
-    entry, head = site.join(brought.snapshot, os.urandom(SALT_BYTES), brought.patients, brought.source, role)
+    entry, head = site.join(brought, role)
     envelope = next(one["envelope"] for one in reversed(list(site.log.entries())) if one["t"] == "approval")
     kept = {"protocol": site.protocol.digest, "snapshot": brought.snapshot, "entry": entry, "head": list(head), "envelope": envelope}
     journal.put_meta(_APPROVAL, json.dumps({**kept, "role": role}).encode())
@@ -51,6 +48,19 @@ def leave(journal: Journal, log: Log, site: str, protocol: str) -> None:
     """Leave the study; arguments are those of `refuse`."""
     log.append("left", site=site, protocol=protocol)
     _end(journal, "this site has left the study")
+
+
+def renew(journal: Journal, snapshot: str) -> None:
+    """Note that the site's approval is of a newer snapshot, since the plan, or a patient's withdrawal, wants it so."""
+    kept = journal.meta(_APPROVAL)
+    if kept:
+        journal.put_meta(_APPROVAL, json.dumps({**json.loads(kept), "snapshot": snapshot}).encode())
+
+
+def snapshot(journal: Journal) -> str:
+    """Return the digest of the snapshot that the approval is of; empty where there is none."""
+    kept = journal.meta(_APPROVAL)
+    return str(json.loads(kept)["snapshot"]) if kept else ""
 
 
 def _end(journal: Journal, reason: str) -> None:

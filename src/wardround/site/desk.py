@@ -18,6 +18,7 @@ from wardround.site.approval import refused
 from wardround.site.gate import Site, Work
 from wardround.site.journal import Held, Journal, asked, turn
 from wardround.site.release import release
+from wardround.site.renewal import Renewal, stopped
 from wardround.site.rules import Rules
 from wardround.study.arrays import Arrays, from_bytes
 from wardround.study.errors import WardroundError
@@ -25,6 +26,7 @@ from wardround.study.interfaces import Reply
 from wardround.study.task import Answer, Refusal, Task, Update
 
 HELD = "answers"
+_LOOKED = "a person at the site looked at the answer and refused it"
 Now = Callable[[], datetime.datetime]
 
 
@@ -54,6 +56,7 @@ class Desk:
         worker: answers what was accepted.
         rules: the hospital's own.
         now: tells the local time.
+        renewal: brings newer snapshots; None where there are none.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class Desk:
         worker: Callable[[Work], Reply],
         rules: Rules,
         now: Now = local_time,
+        renewal: Renewal | None = None,
     ) -> None:
         """Take a seat."""
+        self._renewal = renewal
         self._site, self._journal, self._db, self._worker, self._rules, self._now = site, journal, connection, worker, rules, now
 
     def settle(self, task: Task, whole: Callable[[Task], Task] = lambda task: task) -> Update | Refusal | Waits | None:
@@ -79,6 +84,7 @@ class Desk:
             sqlite3.Error: the disk refused; nothing left, and the task is settled when it comes again.
         """
         try:
+            self._renew(task)
             self._alone()
             waits = self._waits(task)
             self._db.commit()
@@ -92,6 +98,17 @@ class Desk:
             self._db.rollback()
             raise
         return settled
+
+    @property
+    def site(self) -> Site:
+        """Return the gate as it is now."""
+        return self._site
+
+    def _renew(self, task: Task) -> None:
+        """Take a snapshot that waits into use, if this task may begin with it."""
+        if self._renewal is not None:
+            self._db.commit()
+            self._site = self._renewal.renewed(self._site, task)
 
     def refuse(self, task: Task, error: WardroundError) -> Refusal:
         """Return a refusal of a task that could not be read as it was meant; it is in the log."""
@@ -131,8 +148,8 @@ class Desk:
         return before is not None and (before.round, before.ask) == (task.round, task.ask)
 
     def _settled(self, task: Task) -> Update | Refusal | Waits | None:
-        if task.stage != "close" and refused(self._journal) is not None:
-            return self._gone(task)
+        if task.stage != "close" and (why := stopped(self._journal)) is not None:
+            return self._site.refuse(task, "accept", *why)
         accepted = accept(self._site, task)
         if not isinstance(accepted, Work):
             return accepted
@@ -147,10 +164,12 @@ class Desk:
         except WardroundError as error:
             reply = Refusal.of(work.task.site, error)
         self._alone()
-        if refused(self._journal) is not None:  # while the worker worked
-            return self._gone(work.task)
+        if (why := stopped(self._journal)) is not None:  # while the worker worked
+            return self._site.refuse(work.task, "accept", *why)
+        if self._renewal is not None and self._renewal.due(self._site, work.task):  # the rows changed while it worked
+            return self._anew(work.task)
         if isinstance(reply, Refusal):
-            return self._failed(work.task, reply)
+            return _failed(self._site, self._journal, work.task, reply)
         answer, proposal = reply
         looks = self._rules.holds(int(self._journal.meta(HELD) or 0))
         if not looks and self._open():
@@ -158,27 +177,31 @@ class Desk:
         self._journal.hold(work.task, answer.sums, proposal, "waiting" if looks else "release")
         return self._waits(work.task) or self._let_out(work, answer, proposal)
 
-    def _gone(self, task: Task) -> Refusal:
-        return self._site.refuse(task, "accept", "the hospital has refused the protocol, or left", "Talk to the hospital.")
-
-    def _failed(self, task: Task, reply: Refusal) -> Refusal:
-        """Refuse by the class of what went wrong and its remedy; the sentence itself stays here."""
-        if not reply.kind:
-            return self._site.refuse(task, "answer", reply.reason, reply.remedy, reply.again)
-        self._journal.note(f"{turn(task)}: {reply.kind}: {reply.reason}")
-        kind = reply.kind if reply.kind.isidentifier() and len(reply.kind) <= 60 else "an error"
-        return self._site.refuse(task, "answer", f"the worker failed ({kind})", reply.remedy, reply.again)
+    def _anew(self, task: Task) -> Update | Refusal | Waits:
+        """Throw away what the worker gave, and settle the task on the rows that count now."""
+        self._renew(task)
+        self._alone()
+        settled = self._settled(task)
+        assert settled is not None  # only a task without an answer settles so
+        return settled
 
     def _decided(self, work: Work, held: Held) -> Update | Refusal:
         if held.decision == "refuse":
-            return self._site.refuse(
-                work.task, "release", "a person at the site looked at the answer and refused it", "Talk to the hospital."
-            )
+            return self._site.refuse(work.task, "release", _LOOKED, "Talk to the hospital.")
         self._journal.put_meta(HELD, str(int(self._journal.meta(HELD) or 0) + 1).encode())
         return self._let_out(work, Answer(from_bytes(held.sums)), None if held.proposal is None else from_bytes(held.proposal))
 
     def _let_out(self, work: Work, answer: Answer, proposal: Arrays | None) -> Update | Refusal:
         settled = release(self._site, work, answer, proposal)
-        if isinstance(settled, Update):  # the site's memory has it now
+        if isinstance(settled, Update) or settled.again:  # the site's memory has it now, or it is to be worked out anew
             self._journal.forget()
         return settled
+
+
+def _failed(site: Site, journal: Journal, task: Task, reply: Refusal) -> Refusal:
+    """Refuse by the class of what went wrong and its remedy; the sentence itself stays here."""
+    if not reply.kind:
+        return site.refuse(task, "answer", reply.reason, reply.remedy, reply.again)
+    journal.note(f"{turn(task)}: {reply.kind}: {reply.reason}")
+    kind = reply.kind if reply.kind.isidentifier() and len(reply.kind) <= 60 else "an error"
+    return site.refuse(task, "answer", f"the worker failed ({kind})", reply.remedy, reply.again)

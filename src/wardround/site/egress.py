@@ -24,7 +24,7 @@ def logged(site: Site, task: Task, body: Data) -> Update:
     salt, bits = secrets.token_bytes(SALT_BYTES), sorted({term.bits for term in task.body.layout})
     committed, kind = commit(salt, body), task.holds(site.protocol.hides)
     digests = {"protocol": task.protocol, "task": task.digest, "ask": task.ask, "layout": task.layout, "commit": committed}
-    about = {"stage": task.stage, "to": "coordinator", "kind": kind, "bytes": len(body), "examples": band(site.examples)}
+    about = {"data": site.data, "stage": task.stage, "to": "coordinator", "kind": kind, "bytes": len(body), "examples": band(site.examples)}
     bounds, privacy = {"bits": bits, "refused_over": "the limits in the layout"}, {"mode": site.protocol.privacy.mode}
     more = {"bounds": bounds, "privacy": privacy, "study_head": list(task.head)}
     found = site.log.append("egress", site=site.name, **task.turn, **digests, **about, **more)

@@ -6,13 +6,12 @@ with an entry in its log that names the step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
 from wardround.combining.secure.bodies import masked_specs
 from wardround.combining.secure.groups import Party
-from wardround.combining.secure.masked import Bucketed, Secure
+from wardround.combining.secure.masked import Secure
 from wardround.combining.secure.seal import NAME, seal
 from wardround.combining.secure.session import Session, begin, follow
 from wardround.combining.secure.vouching import Behind
@@ -66,32 +65,14 @@ def end(site: Site, task: Task) -> None:
 
 
 def _party(site: Site, task: Task) -> Party:
-    """Return among whom this site masks, by the signed protocol.
-
-    How many of them there must be follows from the sites of the study's first round, not from those that are asked now: else a coordinator
-    that asks fewer each time could open two totals of one round with different sites. Groups are of those sites too, all of them, so the
-    list must stay the same: else it could try lists until the division suits it.
-    """
+    """Return among whom this site masks, by the signed protocol and the list of the study's first round, which `following` has pinned."""
     combiner, quorum = site.protocol.combiner, site.protocol.rounds.quorum
     assert isinstance(combiner, Secure)
-    names, sessions = read_roster(task), site.state.sessions
-    first = sessions.roster() or frozenset(names)
-    if not first.issuperset(names):
-        raise Broken.at("keys", "a site is asked that was not among those of the first round")
-    if isinstance(combiner, Bucketed):
-        _whole(first, names)
+    names = read_roster(task)
     try:
-        party = combiner.party(task, names, threshold(len(first), quorum))
+        return combiner.party(task, names, threshold(len(site.state.sessions.roster() or names), quorum))
     except WardroundError as error:
         raise Broken.at("keys", error.message) from error
-    sessions.put_roster(names)
-    return party
-
-
-def _whole(first: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse to be divided anew."""
-    if set(first) != set(names):
-        raise Broken.at("keys", "the list is not that of the first round, so the sites would be divided into other groups")
 
 
 def _later(last: Said[Session] | None, task: Task) -> None:

@@ -7,6 +7,9 @@ DIR/protocol.json          the plan, as the coordinator sent it and the membersh
 DIR/keys/                  identity, private stream and hub key, for this user only
 DIR/snapshots/             what the worker will see
 DIR/prepared.json          which snapshot is the current one
+DIR/pending.json           which one takes its place at the next round
+DIR/changes.json           which rows were not as in the snapshot when the hospital last looked
+DIR/withdrawn              pseudonyms of the patients who withdrew
 DIR/site.sqlite            egress log, memory and journal
 DIR/evidence/              what the coordinator signed, where a step of the secure sum was broken
 """
@@ -16,7 +19,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import sqlite3
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +29,13 @@ from pathlib import Path
 from wardround.record.log import Log
 from wardround.record.note import Signer, VerifierKey, fingerprint
 from wardround.site.following import Following
-from wardround.site.gate import Site
+from wardround.site.gate import Brought, Site
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import HospitalPolicy, Policy
 from wardround.site.rules import FILE, Rules, read_rules
 from wardround.site.state import SiteState
 from wardround.site.states import States
+from wardround.site.telling import Telling
 from wardround.study.canonical import digest
 from wardround.study.errors import StoreError, VerificationError
 from wardround.study.protocol import Protocol
@@ -69,16 +75,6 @@ class Membership:
     def coordinator_key(self) -> VerifierKey:
         """Return the coordinator's key."""
         return VerifierKey.parse(self.coordinator)
-
-
-@dataclass(frozen=True)
-class Brought:
-    """Hold which snapshot a site brings: its digest, patients, training examples and kind of source."""
-
-    snapshot: str
-    patients: int
-    examples: int
-    source: str
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,8 @@ class SiteFolder:
         state = SiteState(connection, member.protocol, member.site, brought.snapshot)
         policy = Policy()  # approves of nothing, for a look at log and memory
         if rules is not None:
-            policy = HospitalPolicy(approved, rules=rules, source=brought.source, patients=brought.patients)
+            telling = Telling(self.protocol, rules.statistics, self.path, self.snapshot)
+            policy = HospitalPolicy(approved, rules=rules, source=brought.source, patients=brought.patients, telling=telling)
         log, coordinator = self.log(connection), member.coordinator_key.public
         following = Following(self.protocol, state.sessions, States(self.path / "following")) if self.protocol.hides else None
         return Site(member.site, self.protocol, self.keys, policy, state, log, coordinator, brought.examples, self.room, following)
@@ -227,6 +224,18 @@ class SiteFolder:
 
     def _damaged(self, name: str) -> StoreError:
         return StoreError(f"{self.path / name} is damaged.", "Put it back from a copy, or make it anew.")
+
+
+def remove_snapshots(snapshots: Path, but: Set[str]) -> None:
+    """Remove every snapshot but those with these digests, with all that lies beside it: patients who withdrew are in older ones."""
+    names = {digest.removeprefix("sha256:") for digest in but}
+    for path in snapshots.glob("*"):
+        if path.name.partition(".")[0] in names or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

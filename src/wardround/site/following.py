@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from wardround.combining.secure import keys
 from wardround.combining.secure.groups import Party
-from wardround.combining.secure.masked import Bucketed, grouped_sums
+from wardround.combining.secure.masked import Bucketed, Secure, grouped_sums
 from wardround.combining.secure.seal import fits
 from wardround.combining.secure.session import Session
 from wardround.combining.secure.vouching import Behind, numbered, opened_groups, vouchers
@@ -173,22 +173,30 @@ class Following:
 
 
 def _first(protocol: Protocol, sessions: Sessions, task: Task) -> frozenset[str]:
-    """Return the sites of the study's first round; where sums are in groups, the first list that a site hears of stands from here on.
+    """Return the sites of the study's first round; where all give sums together, the first list that a site hears of stands from here on.
 
-    It has to stand before anything is followed by it: else totals of groups could be vouched for by one list and groups be of another.
+    How many sites must be in a total follows from it, and how they are divided into groups: else a coordinator that asks fewer each time
+    could open two totals of one round with different sites, or try lists until the division suits it. It has to stand before anything is
+    followed by it: else totals of groups could be vouched for by one list and groups be of another.
     """
     first = sessions.roster()
-    if task.stage != "keys" or not isinstance(protocol.combiner, Bucketed):
+    if task.stage != "keys" or not isinstance(protocol.combiner, Secure):
         return first
     names = frozenset(read_roster(task))
     if first and not first.issuperset(names):
         raise Broken.at("keys", "a site is asked that was not among those of the first round")
+    if isinstance(protocol.combiner, Bucketed):
+        _whole(first, names, task.site)
+    sessions.put_roster(names)
+    return first or names
+
+
+def _whole(first: frozenset[str], names: frozenset[str], site: str) -> None:
+    """Refuse to be divided anew, or into fewer groups than it takes."""
     if first and names != first:
         raise Broken.at("keys", "the list is not that of the first round, so the sites would be divided into other groups")
-    if len(names) < IN_GROUPS or task.site not in names:
+    if len(names) < IN_GROUPS or site not in names:
         raise Broken.at("keys", f"{len(names)} sites are too few for groups of {IN_A_GROUP}, or this site is not among them")
-    sessions.put_roster(names)
-    return names
 
 
 def _parties(protocol: Protocol, roster: frozenset[str]) -> tuple[Party, ...]:

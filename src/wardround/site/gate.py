@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from wardround.record.commitment import commit
 from wardround.record.entries import band, plain
 from wardround.record.envelope import APPROVAL, seal
 from wardround.record.log import Head, Log
@@ -15,10 +17,31 @@ from wardround.site.following import Following
 from wardround.site.keys import SiteKeys
 from wardround.site.policy import Policy
 from wardround.site.state import SiteState
-from wardround.study.canonical import canonical, digest
+from wardround.study.canonical import canonical
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Refusal, Task
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Hold which snapshot a site brings.
+
+    Attributes:
+        snapshot: its digest.
+        patients: in it.
+        examples: training examples in it.
+        source: kind of the source.
+        rows: in it.
+        withdrew: how many patients of the source the opt-out list took out.
+    """
+
+    snapshot: str
+    patients: int
+    examples: int
+    source: str
+    rows: int = 0
+    withdrew: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,13 +85,21 @@ class Site:
     room: Path | None = None
     following: Following | None = None
 
-    def join(self, snapshot: str, salt: bytes, patients: int, source: str, role: str) -> tuple[str, Head]:
-        """Log which data this site brings, as a salted commitment, and its signed approval.
+    @cached_property
+    def data(self) -> str:
+        """Return the salted commitment to the snapshot's digest, as its entry and each answer's name it; the site can always open it."""
+        snapshot = self.state.snapshot
+        return commit(self.keys.private.child("snapshot", self.protocol.digest, snapshot).key, snapshot.encode())
 
-        Return the approval's leaf hash and the log's head.
-        """
-        commit = digest(salt + snapshot.encode())
-        self.log.append("snapshot", site=self.name, snapshot=commit, patients=band(patients), source=source)
+    def bring(self, brought: Brought, why: str, changed: int = 0) -> None:
+        """Log which snapshot this site's answers are computed on from now on."""
+        counts = {"rows": band(brought.rows), "patients": band(brought.patients), "withdrew": band(brought.withdrew)}
+        about = {**counts, "changed": band(changed), "why": why}
+        self.log.append("snapshot", site=self.name, snapshot=self.data, source=brought.source, **about)
+
+    def join(self, brought: Brought, role: str) -> tuple[str, Head]:
+        """Log which data this site brings, and its signed approval; return the approval's leaf hash and the log's head."""
+        self.bring(brought, "approval")
         statement = canonical({"protocol": self.protocol.digest, "site": self.name, "role": role})
         envelope = seal(APPROVAL, statement, self.keys.signing)
         logged = self.log.append("approval", site=self.name, protocol=self.protocol.digest, role=role, envelope=envelope)

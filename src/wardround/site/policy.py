@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,8 +13,10 @@ from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import read_adverts
 from wardround.record.note import fingerprint
 from wardround.site.rules import FILE, Rules
+from wardround.site.telling import Telling
 from wardround.study.arrays import Arrays, Lazy
 from wardround.study.errors import PolicyRefused, WardroundError
+from wardround.study.plugins import find
 from wardround.study.protocol import Protocol
 from wardround.study.task import Task
 
@@ -51,6 +54,13 @@ class Policy:
         if counts and not (self.simulation or protocol.privacy.counts or protocol.hides):
             raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", _COUNTS)
 
+    def tell(self, task: Task, proposal: Arrays | None) -> None:
+        """Note that an answer is about to leave, or refuse it, where the hospital counts what its patients are asked."""
+
+    def beside(self, mine: Mapping[str, Arrays]) -> Mapping[str, Arrays]:
+        """Return what a worker is to know: what the site kept of each phase, and what else a hospital holds beside it."""
+        return mine
+
 
 @dataclass(frozen=True)
 class HospitalPolicy(Policy):
@@ -60,19 +70,34 @@ class HospitalPolicy(Policy):
         rules: read from the file.
         source: kind of source that the rows came from.
         patients: in the snapshot.
+        telling: holds tables against what other studies of these patients were told; None where nothing is asked for.
     """
 
     rules: Rules = field(kw_only=True)
     source: str = field(kw_only=True)
     patients: int = field(kw_only=True)
+    telling: Telling | None = field(default=None, kw_only=True)
 
     def permit(self, protocol: Protocol, task: Task, now: datetime.datetime) -> None:
         """Let something be answered that the protocol's algorithm asks as well, and that the hospital's own rules allow."""
         super().permit(protocol, task, now)
+        if protocol.rehearsal and not find("source", self.source).synthetic:
+            raise PolicyRefused("a rehearsal is answered with made-up rows only", "Rehearse with: wardround site rehearse.")
         if task.stage == "answer":
             _planned(protocol, task)
         self.rules.permit(protocol, task.body.layout, self.source, self.patients, now)
+        if self.telling is not None:
+            self.telling.permit(now.timestamp())
         self._known(task, window=protocol.combiner.hides == "window")
+
+    def tell(self, task: Task, proposal: Arrays | None) -> None:
+        """Note in the hospital's ledger what is about to leave; refuse what other studies have made too much in the meantime."""
+        if self.telling is not None:
+            self.telling.note(task, proposal, datetime.datetime.now().timestamp())
+
+    def beside(self, mine: Mapping[str, Arrays]) -> Mapping[str, Arrays]:
+        """Add what other studies of the same patients were told."""
+        return mine if self.telling is None else self.telling.beside(mine)
 
     def _known(self, task: Task, window: bool) -> None:
         """Refuse a secure sum with a site that this hospital does not accept.

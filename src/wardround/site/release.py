@@ -11,8 +11,11 @@ from wardround.site.gate import Site, Work
 from wardround.site.hiding import hidden
 from wardround.site.state import Answered
 from wardround.study.arrays import Arrays, to_bytes
+from wardround.study.errors import PolicyRefused
 from wardround.study.files import Data
 from wardround.study.task import Answer, Refusal, Task, Update
+
+_TOO_LARGE = "Look for inputs far outside the contract's ranges, or lower the learning rate; the protocol sets the limit."
 
 
 def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> Update | Refusal:
@@ -24,11 +27,10 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
     if set(answer.sums) != {term.name for term in layout}:
         return site.refuse(task, "release", "the answer's names are not those that were asked for", "Report this as an algorithm's fault.")
     try:
-        body = packed(layout, answer.sums, site.room)
-        return send(site, task, body, None if proposal is None else to_bytes(proposal))
-    except (OutOfBounds, Broken) as error:
-        remedy = "Look for inputs far outside the contract's ranges, or lower the learning rate; the protocol sets the limit."
-        return site.refuse(task, "release", error.message, error.remedy or remedy)
+        site.policy.tell(task, proposal)
+        return send(site, task, packed(layout, answer.sums, site.room), None if proposal is None else to_bytes(proposal))
+    except (OutOfBounds, Broken, PolicyRefused) as error:
+        return site.refuse(task, "release", error.message, error.remedy or _TOO_LARGE, isinstance(error, PolicyRefused))
 
 
 def send(site: Site, task: Task, body: Data, proposal: bytes | None) -> Update:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from wardround.record.note import fingerprint
+from wardround.site.limits import Limits, limits_text
 from wardround.study.errors import PolicyRefused, ProtocolError
 from wardround.study.layout import Layout
 from wardround.study.protocol import Protocol
@@ -45,6 +46,7 @@ class Rules(Section):
         release: "auto"; "first-round" or "every" hold answers until a person has looked.
         sites: with whose sums this hospital's may be added up in a secure sum: names with fingerprints, or `*` alone for whoever the
             coordinating centre admits; needed for such studies only.
+        statistics: how much studies of statistics may ask of these patients; needed for such studies only.
     """
 
     purposes: tuple[str, ...]
@@ -56,6 +58,7 @@ class Rules(Section):
     may_leave: tuple[Leaving, ...]
     release: Literal["auto", "first-round", "every"]
     sites: tuple[str, ...] = ()
+    statistics: Limits | None = None
 
     @field_validator("hours")
     @classmethod
@@ -182,7 +185,7 @@ def rules_text(protocol: Protocol) -> str:
 #     sums: additive sums over patients; counts: histograms in plain sums; record: a copy of this site's log, when the study ends
 {_RESULTS if protocol.tells else ""}\
 # release = "first-round"        # auto, first-round or every: which answers wait until a person has looked
-{_SITES if protocol.hides else ""}"""
+{_SITES if protocol.hides else ""}{limits_text(protocol)}"""
 
 
 _RESULTS = "#     results: this hospital's own test figures, when the study ends\n"

@@ -62,6 +62,9 @@ class Said(Generic[S]):
 class Sessions:
     """Remember one site's secure sums of one study, in a database whose transaction the caller owns."""
 
+    tables = ("site_sessions", "site_opened")
+    """What is remembered for one snapshot."""
+
     def __init__(self, connection: sqlite3.Connection, key: tuple[str, str, str]) -> None:
         """Open the memory of a site for one protocol and one snapshot."""
         for table in (_SESSION, _OPENED, _MET, _ROSTER, _FAILED):

@@ -45,7 +45,7 @@ class SiteState:
         """Open the memory of a site for one protocol and one snapshot, both by digest; another of either begins afresh."""
         connection.execute(_KEPT)
         connection.execute(_ANSWERED)
-        self._db = connection
+        self._db, self.snapshot = connection, snapshot
         self._key = (protocol, site, snapshot)
         self.sessions = Sessions(connection, self._key)
 
@@ -61,6 +61,18 @@ class SiteState:
             return None
         update = Update(row[4], self._key[1], from_column(row[5]), {}, Receipt(**json.loads(row[2])), row[3])
         return Answered(row[0], row[1], update, row[6])
+
+    def move(self, snapshot: str) -> SiteState:
+        """Take what is remembered over to a newer snapshot, and return the memory of that.
+
+        What was adopted stays: a model or a normalisation of the site's own is not worked out anew. What was answered on the older snapshot
+        is never sent again, and its sums are destroyed; that the round was answered is still known.
+        """
+        self._db.execute("PRAGMA secure_delete = ON")
+        self._db.execute(f"UPDATE site_answered SET ask = '', body = x'' WHERE {_MINE}", self._key)
+        for table in ("site_kept", "site_answered", *self.sessions.tables):
+            self._db.execute(f"UPDATE OR REPLACE {table} SET snapshot = ? WHERE {_MINE}", (snapshot, *self._key))
+        return SiteState(self._db, self._key[0], self._key[1], snapshot)
 
     def files(self) -> set[Path]:
         """Return the files in which answers lie that may have to be sent again."""

@@ -7,7 +7,6 @@ attempt, with an entry in its log that names the step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -23,7 +22,7 @@ from wardround.site.masking import body_of, masked
 from wardround.site.sessions import Said
 from wardround.study.arrays import from_bytes
 from wardround.study.files import Data
-from wardround.study.task import Task, Update
+from wardround.study.task import Receipt, Task, Update
 
 
 def step(site: Site, task: Task) -> Update | None:
@@ -36,9 +35,11 @@ def step(site: Site, task: Task) -> Update | None:
     """
     sessions = site.state.sessions
     last = sessions.last(task.phase, Window.from_json)
-    if last is not None and last.task == task.digest and last.session.stage == task.stage:
-        return _again(site, task, last)
+    if last is not None and last.task == task.digest and last.session.stage == task.stage != "open":
+        return last.update
     session = _here(last, task)
+    if session is not None and task.stage == "open" and task.digest in session.opened:
+        return _again(site, task, session)
     try:
         new, said = _taken(site, task, session)
     except Broken:
@@ -46,8 +47,10 @@ def step(site: Site, task: Task) -> Update | None:
             sessions.keep(task, _begun_by(site, task).ended(), None)
         raise
     update = None if said is None else logged(site, task, said)
-    kept = replace(update, body=b"") if update is not None and task.stage == "open" else update  # large, and made again from the session
-    sessions.keep(task, new, kept)
+    if update is not None and task.stage == "open":  # what was revealed is large, and made again from the session
+        sessions.keep(task, new.having_opened(update), None)
+    else:
+        sessions.keep(task, new, update)
     return update
 
 
@@ -61,11 +64,10 @@ def end(site: Site, task: Task) -> None:
         site.state.sessions.keep(task, last.session.ended(), None)
 
 
-def _again(site: Site, task: Task, last: Said[Window]) -> Update | None:
-    """Return what was said to this very task."""
-    if last.update is None or task.stage != "open":
-        return last.update
-    return replace(last.update, body=_revealed(site, task, last.session))
+def _again(site: Site, task: Task, session: Window) -> Update:
+    """Return what was revealed to this very task, whatever was asked since."""
+    said = session.opened[task.digest]
+    return Update(task.digest, site.name, _revealed(site, task, session), {}, Receipt(**said["receipt"]), said["signature"])
 
 
 def _here(last: Said[Window] | None, task: Task) -> Window | None:

@@ -22,6 +22,7 @@ class Dataset:
         role: int8 [N], an index into `ROLES`; all rows of a patient have the same role.
         time: float64 [N], seconds since 1970, or None when the contract has no time.
         digest: digest of the snapshot that these rows were read from.
+        notes: what the loader saw beside the values, for a preflight (`wardround.data.notes`); empty in other studies.
     """
 
     columns: Arrays
@@ -30,6 +31,7 @@ class Dataset:
     time: np.ndarray | None = None
     digest: str = ""
     cache: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    notes: Arrays = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of examples (rows)."""

@@ -30,6 +30,7 @@ _REMEDIES = {
     "model_type": "Write a table: key = value, one a line.",
     "string_pattern_mismatch": "Begin with a letter; then letters, digits, dot, minus or underscore; at most 64.",
     "string_too_short": "Write a few words.",
+    "unexpected_keyword_argument": "Correct its name, or leave it out.",
 }
 _WORDS = {
     "missing": "is missing.",
@@ -43,6 +44,7 @@ _WORDS = {
     "dict_type": "must be a table.",
     "model_type": "must be a table.",
     "string_too_short": "is empty.",
+    "unexpected_keyword_argument": "there is no such key.",
 }
 
 

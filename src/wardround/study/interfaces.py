@@ -55,6 +55,9 @@ class Algorithm(ABC):
     protocol: Protocol
     options: Any = field(default_factory=NoOptions)
 
+    apart: ClassVar[bool] = False
+    """Whether it compares sites, whose sums a combiner then keeps apart (`combine = "append"`); all others add up."""
+
     @classmethod
     def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
         """Return the algorithms that carry out one phase of a protocol: one, unless the phase tries several things first.
@@ -132,8 +135,28 @@ Batch = Mapping[str, Any]
 class Question(ABC):
     """Describe what is to be learnt: the loss, and the sums that its metrics are made of."""
 
-    better: ClassVar[Mapping[str, int]]
-    """Its metrics, each with +1 where larger is better and -1 where smaller is."""
+    validated: ClassVar[str] = "the loss and a histogram of the received model's scores"
+    """What a training round tells of validation rows, in words for the one-page summary."""
+
+    tested: ClassVar[str] = "histograms of the scores"
+    """What the evaluation tells of a model on test and validation rows."""
+
+    few: ClassVar[str] = "fewer than 30, or fewer than 5 of a class"
+    """Test patients that `enough` finds too few, in words."""
+
+    @property
+    @abstractmethod
+    def better(self) -> Mapping[str, int]:
+        """Return its metrics, each with +1 where larger is better and -1 where smaller is."""
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Return the unit of each metric that has one."""
+        return {}
+
+    def about(self, contract: Contract) -> Question:
+        """Return the question as it is asked of this contract; overridden where a label's range or unit matters."""
+        return self
 
     @abstractmethod
     def outputs(self, contract: Contract) -> int:
@@ -146,6 +169,21 @@ class Question(ABC):
     @abstractmethod
     def target(self, contract: Contract, columns: Arrays) -> np.ndarray:
         """Return the label of each row, in the form that `loss` and `metrics` take as `y`."""
+
+    def batch(self, contract: Contract, columns: Arrays, rows: np.ndarray, norm: Arrays) -> dict[str, np.ndarray]:
+        """Return what a batch of these rows holds of the label: `y`, and whatever else `loss` and `told` need of each row.
+
+        Args:
+            contract: names the label.
+            columns: of the snapshot.
+            rows: numbers of the rows, [N].
+            norm: "mean" and "deviation" of the inputs and, last, of a label that is a number.
+        """
+        return {"y": self.target(contract, {contract.label: columns[contract.label][rows]})}
+
+    def told(self, output: np.ndarray, batch: Batch) -> np.ndarray:
+        """Return what `metrics` takes of a network's outputs on the rows of a batch; overridden where these are in a unit of their own."""
+        return output
 
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
@@ -172,7 +210,7 @@ class Question(ABC):
         """Return the additive sums that `finalise` needs.
 
         Args:
-            output: float64 [N, outputs], finite.
+            output: float64 [N, outputs], finite, from `told`.
             batch: of arrays.
             weights: integers [R, N]: one row a replicate; None for one row of ones, and then without the leading axis.
 
@@ -188,13 +226,21 @@ class Question(ABC):
     def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
         """Return metrics that need a choice on validation: sensitivity and specificity at the threshold that gives `specificity`."""
 
+    def further(self, total: Arrays, sites: Mapping[str, Arrays]) -> dict[str, Any]:
+        """Return further parts of the result, from the sums of the federated model over all sites and by site; as a rule none."""
+        return {}
+
+    def here(self, told: Mapping[str, Any], test: Arrays) -> dict[str, Any]:
+        """Return by part what a site's own test sums add to the further parts of a released result; as a rule nothing."""
+        return {}
+
     @abstractmethod
     def chance(self, sums: Arrays) -> dict[str, float]:
         """Return what each metric would be for guessing by the shares of the classes alone, from sums with or without replicates."""
 
     @abstractmethod
     def tally(self, batch: Batch, outputs: int) -> np.ndarray:
-        """Return counts of patients, int64 [groups]: in all, then with an example of each class; `enough` judges them."""
+        """Return counts of patients, int64 [groups]: in all, then of classes with an example of each; `enough` judges them."""
 
     @abstractmethod
     def groups(self, outputs: int) -> int:
@@ -202,11 +248,11 @@ class Question(ABC):
 
     @abstractmethod
     def enough(self, tally: np.ndarray) -> bool:
-        """Say whether test patients are enough for a claim: 30, and 5 of each class."""
+        """Say whether test patients are enough for a claim: 30, and of classes 5 of each."""
 
     @abstractmethod
     def probability(self, output: np.ndarray) -> np.ndarray:
-        """Return float64 [N, classes] probabilities of raw scores."""
+        """Return float64 [N, classes] probabilities of raw scores: what is averaged over several models. Of a number: itself."""
 
     @abstractmethod
     def score(self, probability: np.ndarray) -> np.ndarray:
@@ -215,6 +261,9 @@ class Question(ABC):
 
 class Model(ABC):
     """Describe a model: how to build the module, and which parameters are shared. Forward only; the loss is the question's."""
+
+    finished: ClassVar[bool] = False
+    """Whether it comes as a file that holds its structure too: it can be tested as it is, and not be trained."""
 
     @abstractmethod
     def build(self, inputs: int, outputs: int) -> nn.Module:

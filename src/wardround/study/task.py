@@ -159,11 +159,13 @@ class Short:
         sites: that were.
         quorum: how many it takes.
         why: if it was something else than too few answers.
+        stands: whether the very same attempt is asked again: its total was asked to be opened, and is opened by more sites later.
     """
 
     sites: int
     quorum: int
     why: str = ""
+    stands: bool = False
 
 
 Stage = Literal["keys", "shares", "answer", "agree", "open", "close"]

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.combining.secure.exchange import Exchange, task
+from wardround.combining.secure import keys
 from wardround.combining.secure.attempt import Attempt
 from wardround.combining.secure.bodies import masked_specs
 from wardround.combining.secure.groups import Party
@@ -12,7 +16,7 @@ from wardround.combining.secure.masks import add
 from wardround.combining.secure.session import begin
 from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.wording import Broken
-from wardround.combining.secure.words import read_adverts
+from wardround.combining.secure.words import bond_of, read_adverts
 from wardround.study.errors import WardroundError
 from wardround.study.layout import Layout, Term
 from wardround.study.task import Ask, Receipt, Refusal, Short, Stage, Total, Update
@@ -80,21 +84,33 @@ def refusals(sites: tuple[str, ...], where: str, reason: str) -> list[Refusal]:
     return [Refusal("", site, where, reason, "") for site in sites]  # type: ignore[arg-type]
 
 
-def played(stage: Stage, away: tuple[str, ...], found: list[Refusal]) -> tuple[Attempt, list[Refusal]]:
-    """Take seven sites through an attempt in which some say nothing at one exchange; return who is left out by what is said in place."""
-    exchange, left_out = Exchange(SEVEN), list[Refusal]()
+def played(
+    stage: Stage, away: tuple[str, ...], found: list[Refusal], silent: str = "", exchange: Exchange | None = None
+) -> tuple[Attempt, list[Refusal]]:
+    """Take seven sites through an attempt in which some say nothing at one exchange; return who is left out by what is said in place.
+
+    Args:
+        stage: of the exchange.
+        away: who says nothing.
+        found: what is said in place.
+        silent: one of these who did not agree either.
+        exchange: the sites.
+    """
+    exchange, left_out = exchange or Exchange(SEVEN), list[Refusal]()
     attempt = Attempt([task(name, stage="answer", body=Ask({}, LAYOUT)) for name in SEVEN], 3)
     for one in attempt.stages:
         for asked in attempt.tasks(one):
             if one == "keys":
                 exchange.begin([asked.site])
-            elif one == stage and asked.site in away:
+            elif (one == stage and asked.site in away) or (one == "agree" and asked.site == silent):
                 continue
             else:
                 exchange.follow(one, asked.site, asked.relay)
             said = masked(exchange, asked.site) if one == "answer" else attempt.read(one, LAYOUT, exchange.said[one][asked.site])
             attempt.take(one, Update("", asked.site, b"", {}, RECEIPT, ""), said)
-        left_out += attempt.end(one, found if one == stage else [])
+        missing = [refusal for refusal in found if refusal.site == silent]
+        left_out += attempt.end(one, [refusal for refusal in found if refusal not in missing] if one == stage else [])
+        left_out += attempt.end(one, missing) if one == "agree" else []
     return attempt, left_out
 
 
@@ -117,20 +133,88 @@ def test_whom_its_own_rules_keep_from_opening_a_total_is_in_it_all_the_same(stag
 
 
 @pytest.mark.parametrize("why", AWAY)
-@pytest.mark.parametrize("stage", ["agree", "open"])
-def test_too_many_that_are_kept_by_their_own_rules_open_nothing_and_are_named(stage: Stage, why: str) -> None:
+def test_too_many_that_do_not_agree_open_nothing_and_are_named(why: str) -> None:
     found = refusals(SEVEN[4:], *AWAY[why])
-    attempt, left_out = played(stage, SEVEN[4:], found)
+    attempt, left_out = played("agree", SEVEN[4:], found)
     assert left_out == found
+    assert not attempt.opening and not attempt.awaited
     assert attempt.outcome(3) == Short(4, 5, "4 sites were left for the secure sum, which opens with 5")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("stage", ["agree", "open"])
-def test_one_that_finds_fault_ends_the_attempt_whoever_else_is_away(stage: Stage, fault: str) -> None:
+def test_one_that_finds_fault_before_a_total_is_opened_ends_the_attempt_whoever_else_is_away(fault: str) -> None:
     away, found = refusals(SEVEN[5:6], *AWAY["hours"]), refusals(SEVEN[6:], *FAULTS[fault])
-    attempt, left_out = played(stage, SEVEN[5:], away + found)
+    attempt, left_out = played("agree", SEVEN[5:], away + found)
     assert left_out == found + away
     outcome = attempt.outcome(2)
     assert isinstance(outcome, Short)
     assert outcome.why == "site6 found fault with the secure sum or broke it, so nothing was opened"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_is_found_while_a_total_is_opened_undoes_nothing(fault: str) -> None:
+    """The others have helped and help to open no other, so an attempt that ended here would end the study."""
+    found = refusals(SEVEN[6:], *FAULTS[fault])
+    attempt, left_out = played("open", SEVEN[5:], refusals(SEVEN[5:6], *AWAY["silent"]) + found)
+    assert not left_out and attempt.faults() == found
+    total = attempt.outcome(0)
+    assert isinstance(total, Total) and total.integers["n"] == 70
+
+
+@pytest.mark.parametrize("why", AWAY)
+def test_a_total_that_too_few_help_to_open_waits_for_all_that_are_in_it(why: str) -> None:
+    """Also for who was away when it was agreed to; and it names them all."""
+    found = refusals(SEVEN[4:], *AWAY[why])
+    attempt, left_out = played("open", SEVEN[4:], found, silent="site6")
+    assert not left_out
+    assert attempt.awaited == ["site4", "site5", "site6"] and attempt.missed() == found
+    reason = "1 more of those in the total must help to open it; it waits for site4, site5, site6"
+    assert attempt.waits() == Short(4, 5, reason, stands=True)
+
+
+def test_with_too_many_that_are_left_out_for_good_a_total_is_given_up_and_all_are_named() -> None:
+    """Seven gave their sums and five must help; of the four that are missing two have found fault."""
+    found = refusals(SEVEN[3:5], *FAULTS["found by the site"]) + refusals(SEVEN[5:], *AWAY["silent"])
+    attempt, _ = played("open", SEVEN[3:], found)
+    assert attempt.awaited == ["site5", "site6"]
+    more = refusals(SEVEN[5:6], *FAULTS["found by the coordinator"])
+    attempt.end("open", more)
+    assert not attempt.awaited
+    assert {one.site for one in attempt.give_up()} == set(SEVEN[3:])
+    assert attempt.outcome(4) == Short(3, 5, "3 sites were left for the secure sum, which opens with 5")
+
+
+@pytest.mark.parametrize("there", [SEVEN, (*SEVEN[:3], *SEVEN[4:])], ids=["all", "one has left"])
+def test_a_total_is_opened_with_what_was_kept_and_those_that_come_back(there: tuple[str, ...]) -> None:
+    """What is asked is the same, byte for byte: gates know it by that."""
+    exchange = Exchange(SEVEN)
+    first, _ = played("open", SEVEN[4:], refusals(SEVEN[4:], *AWAY["silent"]), silent="site6", exchange=exchange)
+    asked = {one.site: one for one in first.tasks("open")}
+    later = Attempt([task(name, stage="answer", body=Ask({}, LAYOUT)) for name in there], 3, SEVEN)
+    later.restore(json.loads(json.dumps(first.facts)), first.hidden)
+    for site in SEVEN[:4]:
+        later.take("open", Update("", site, b"", {}, RECEIPT, ""), later.read("open", LAYOUT, exchange.said["open"][site]))
+    assert later.stages == ("agree", "open")
+    agreeing = later.tasks("agree")
+    assert [one.site for one in agreeing] == ["site6"]
+    exchange.follow("agree", "site6", agreeing[0].relay)
+    later.take("agree", Update("", "site6", b"", {}, RECEIPT, ""), later.read("agree", LAYOUT, exchange.said["agree"]["site6"]))
+    opening = {one.site: one for one in later.tasks("open")}
+    assert sorted(opening) == ["site4", "site5", "site6"]
+    assert all(opening[site].digest == asked[site].digest for site in ("site4", "site5"))
+    exchange.follow("open", "site6", opening["site6"].relay)
+    later.take("open", Update("", "site6", b"", {}, RECEIPT, ""), later.read("open", LAYOUT, exchange.said["open"]["site6"]))
+    total = later.outcome(0)
+    assert isinstance(total, Total) and total.integers["n"] == 70 and total.proof[0] == SEVEN
+
+
+def test_a_key_that_is_no_key_leaves_out_its_own_site_and_nobody_else() -> None:
+    attempt = Attempt([task(name, stage="answer", body=Ask({}, LAYOUT)) for name in SEVEN], 3)
+    key = Ed25519PrivateKey.generate()
+    _, said = begin(task("site6"), Party(frozenset(SEVEN), 3), key, Behind())
+    true = read_adverts("keys", said)["site6"]
+    for changed in (replace(true, mask="00" * 32), replace(true, channel="01" + "00" * 31)):
+        signed = replace(changed, signature=keys.sign(key, changed.signed_part(bond_of(task("site6")))))
+        with pytest.raises(Broken, match=r"^secure sum, keys: its key is no key"):
+            attempt.take("keys", Update("", "site6", b"", {}, RECEIPT, ""), {"site6": signed})
+    attempt.take("keys", Update("", "site6", b"", {}, RECEIPT, ""), {"site6": true})

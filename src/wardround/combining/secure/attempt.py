@@ -1,8 +1,11 @@
 """Be the coordinator in one attempt of a secure sum among one set of sites: what to ask next, what to make of each reply, what it came to.
 
 It speaks to nobody: `driving.drive` carries what it asks and brings what is said. Sites that drop out before they have given their masked
-sums are left out; from then on the total stands, and it opens with a threshold of those who are in it. Whoever finds fault in the last two
-exchanges ends the attempt, and nothing is opened; whom its own rules keep from helping is away, like one that is silent.
+sums are left out; from then on the total stands, and it opens with a threshold of those who are in it. Whoever finds fault before it is
+asked to be opened ends the attempt, and nothing is opened; whom its own rules keep from helping is away, like one that is silent.
+
+Once it is asked to be opened there is no way back: sites that helped help to open no other total of the round. So from then on whoever
+does not help, for whatever reason, is away, and the same is asked again later, of all that are in it, until enough have helped.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from wardround.combining.secure.words import (
     read_sealed,
     read_signatures,
 )
+from wardround.study.arrays import Arrays
 from wardround.study.canonical import canonical
 from wardround.study.errors import WardroundError
 from wardround.study.files import Data, blocks
@@ -64,28 +68,33 @@ class Attempt:
         tasks: of stage "answer", one a site that is asked.
         quorum: fewest of them in a total.
         roster: names of all sites of the study's first round; none: these are all.
+        about: a task of the round, where none of these sites is asked.
     """
 
     stages: Sequence[Stage] = STAGES
 
-    def __init__(self, tasks: Sequence[Task], quorum: int, roster: Sequence[str] = ()) -> None:
+    def __init__(self, tasks: Sequence[Task], quorum: int, roster: Sequence[str] = (), about: Task | None = None) -> None:
         """Begin with everybody.
 
         Raises:
             WardroundError: the sums of so many sites may exceed their integers.
         """
         self.over = ""
-        self._tasks, self._quorum = {task.site: task for task in tasks}, quorum
+        self._tasks, self._quorum, self.asked = {task.site: task for task in tasks}, quorum, len(tasks)
         self._roster = roster or list(self._tasks)
-        self._layout, self._bond = tasks[0].body.layout, bond_of(tasks[0])
-        insist(tasks)
+        about = about or tasks[0]
+        self.layout, self._bond = about.body.layout, bond_of(about)
+        insist(tasks or [about])
         self._receipts: dict[str, list[str]] = {site: [] for site in self._tasks}
         self._adverts: dict[str, Advert] = {}
         self._sealed: dict[str, dict[str, Sealed]] = {}
-        self._hidden = {name: np.zeros(shape, kind) for name, (kind, shape) in masked_specs(self._layout).items()}
+        self._hidden = {name: np.zeros(shape, kind) for name, (kind, shape) in masked_specs(self.layout).items()}
         self._survivors: set[str] = set()
         self._agreements: dict[str, str] = {}
+        self._signatures: Mapping[str, str] = {}
         self._opening: Opening | None = None
+        self._missed: dict[str, Refusal] = {}
+        self._faulty: set[str] = set()
 
     @property
     def least(self) -> int:
@@ -129,13 +138,98 @@ class Attempt:
         late = stage in ("agree", "open")  # the total stands: who is away now is in it, and is named only if it cannot be opened
         away = [one for one in refusals if late and not finds_fault(one)]
         found = [one for one in refusals if one not in away]
+        if late:
+            self._missed |= {one.site: one for one in refusals}
+        if self._opening is not None:
+            self._faulty |= {one.site for one in found}
+            return []
         found += self._unvouched() if stage == "keys" else []
         here = len(self._here(stage))
-        if found and stage in ("agree", "open"):
+        if found and late:
             self.over = f"{found[0].site} found fault with the secure sum or broke it, so nothing was opened"
         elif not self.over and here < self.least:
             self.over = f"{here} sites were left for the secure sum, which opens with {self.least}"
         return found + away if self.over else found
+
+    @property
+    def opening(self) -> bool:
+        """Say whether the total was asked to be opened."""
+        return self._opening is not None
+
+    @property
+    def ready(self) -> bool:
+        """Say whether enough have helped to open it."""
+        return self._opening is not None and self._opening.ready
+
+    @property
+    def given(self) -> int:
+        """Return how many sites have given their masked sums."""
+        return len(self._survivors)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return who was asked when the attempt began."""
+        return frozenset(self._receipts)
+
+    @property
+    def survivors(self) -> frozenset[str]:
+        """Return who is in the total."""
+        return frozenset(self._survivors)
+
+    @property
+    def awaited(self) -> list[str]:
+        """Return who can still help to open the total; nobody where it is ready, or where too few are left for it ever to be."""
+        if self._opening is None or self.over or self.ready:
+            return []
+        left = sorted((self._survivors & self._tasks.keys()) - self._opening.revealed.keys() - self._faulty)
+        return left if len(left) + len(self._opening.revealed) >= self.least else []
+
+    def waits(self) -> Short:
+        """Return that the total stands, and whom it waits for."""
+        here = len(self._opening.revealed) if self._opening else 0
+        more, who = self.least - here, ", ".join(self.awaited)
+        return Short(here, self.least, f"{more} more of those in the total must help to open it; it waits for {who}", stands=True)
+
+    def missed(self) -> list[Refusal]:
+        """Return why those that are in the total have not helped to open it."""
+        helped = self._opening.revealed if self._opening else {}
+        return [one for site, one in sorted(self._missed.items()) if site not in helped]
+
+    def faults(self) -> list[Refusal]:
+        """Return who found fault when the total was opened, or revealed what is false, and is in it all the same."""
+        return [one for one in self.missed() if one.site in self._faulty]
+
+    def give_up(self) -> list[Refusal]:
+        """End the attempt, if too few have helped to open its total; return why they did not."""
+        if self._opening is None or self.over or self.ready:
+            return []
+        self.over = f"{len(self._opening.revealed)} sites were left for the secure sum, which opens with {self.least}"
+        return self.missed()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return, as JSON values, what is to be kept beside the masked sums before the total is asked to be opened."""
+        sealed = {owner: {site: asdict(one) for site, one in held.items()} for owner, held in self._sealed.items()}
+        named = {"asked": self.asked, "over": self.over, "survivors": sorted(self._survivors), "receipts": self._receipts}
+        named |= {"agreements": self._agreements, "missed": [asdict(one) for one in self._missed.values()]}
+        return {**named, "adverts": {site: asdict(one) for site, one in self._adverts.items()}, "sealed": sealed}
+
+    @property
+    def hidden(self) -> Arrays:
+        """Return the masked total."""
+        return self._hidden
+
+    def restore(self, facts: Mapping[str, Any], hidden: Arrays) -> None:
+        """Go on from where the total was asked to be opened."""
+        self.asked, self.over, self._survivors = facts["asked"], facts["over"], set(facts["survivors"])
+        self._receipts = facts["receipts"]
+        self._adverts = {site: Advert(**one) for site, one in facts["adverts"].items()}
+        self._sealed = {owner: {site: Sealed(**one) for site, one in held.items()} for owner, held in facts["sealed"].items()}
+        self._hidden = {name: np.array(hidden[name]) for name in self._hidden}
+        self._agreements, self._missed = facts["agreements"], {one["site"]: Refusal(**one) for one in facts["missed"]}
+        self.stages = STAGES[STAGES.index("agree") :]
+        if not self.over:
+            self._open()
 
     def outcome(self, refused: int) -> Total | Short:
         """Return the opened total, held against what its sites may send; or why there is none.
@@ -145,13 +239,13 @@ class Attempt:
         """
         try:
             if self.over or self._opening is None:
-                return Short(len(self._tasks) - refused, self.least, self.over)
+                return Short(self.asked - refused, self.least, self.over)
             masks = self._opening.masks()
             for number, name in enumerate(self._hidden):
                 add(masks, number, self._hidden[name])
             return self._total()
         except (Broken, OutOfBounds) as error:
-            return Short(len(self._tasks) - refused, self.least, error.message)
+            return Short(self.asked - refused, self.least, error.message)
 
     def _unvouched(self) -> list[Refusal]:
         """Leave sites out that did not check the last total, until most of those left did: no site works on otherwise."""
@@ -176,14 +270,23 @@ class Attempt:
         if stage == "answer":
             return {site: {"shares": {owner: asdict(held[site]) for owner, held in self._sealed.items()}} for site in self._sealed}
         if stage == "agree":
-            return _to_all(self._survivors, "survivors", sorted(self._survivors))
+            return _to_all(self._survivors - self._agreements.keys() - self._faulty, "survivors", sorted(self._survivors))
+        opening = self._opening or self._open()
+        left = self._agreements.keys() - opening.revealed.keys() - self._faulty
+        return _to_all(left, "signatures", self._signatures)
+
+    def _open(self) -> Opening:
+        """Begin to open the total; with which signatures it is asked stays as it is: gates know a task by what it says."""
+        self._signatures = dict(self._agreements)
         self._opening = Opening(self._bond, self._adverts, self._sealed, frozenset(self._survivors), self.least)
-        return _to_all(self._agreements, "signatures", self._agreements)
+        return self._opening
 
     def _advertised(self, site: str, said: Mapping[str, Advert]) -> None:
         if said.keys() != {site}:
             raise Broken.at("keys", "it gives other keys than its own")
         genuine(said[site], self._bond)
+        if not all(keys.usable(bytes.fromhex(one)) for one in (said[site].channel, said[site].mask)):
+            raise Broken.at("keys", "its key is no key")  # else every other site would refuse the whole list
         self._adverts[site] = said[site]
 
     def _shared(self, site: str, said: dict[str, Sealed]) -> None:
@@ -207,11 +310,11 @@ class Attempt:
         self._opening.take(site, said)
 
     def _total(self) -> Total:
-        integers = {term.name: self._hidden[term.name].view(f"int{term.bits}") for term in self._layout}
-        check_total(self._layout, integers, len(self._survivors))
+        integers = {term.name: self._hidden[term.name].view(f"int{term.bits}") for term in self.layout}
+        check_total(self.layout, integers, len(self._survivors))
         receipts = sorted(entry for site in self._survivors for entry in self._receipts[site])
         proof = (tuple(sorted(self._survivors)), self._agreements, tuple(f"{one:x}" for one in self._hidden[NAME].tolist()))
-        return Total(self._layout, integers, decoded(self._layout, integers), len(self._survivors), tuple(receipts), proof)
+        return Total(self.layout, integers, decoded(self.layout, integers), len(self._survivors), tuple(receipts), proof)
 
 
 def _to_all(sites: Iterable[str], what: str, said: Any) -> Relays:

@@ -14,7 +14,7 @@ from wardround.combining.secure.attempt import Attempt, Relays
 from wardround.combining.secure.groups import LEAST, Party
 from wardround.combining.secure.vouching import NO, YES, Behind, Vouchers
 from wardround.combining.secure.words import Advert
-from wardround.study.task import Refusal, Stage, Task
+from wardround.study.task import Refusal, Short, Stage, Task
 
 
 @dataclass
@@ -48,6 +48,24 @@ class Together:
         elif stage == "shares":
             self.why = self._missing()
 
+    @property
+    def asked(self) -> int:
+        """Return how many sites were asked."""
+        return sum(attempt.asked for attempt in self.attempts)
+
+    def waits(self) -> Short | None:
+        """Return that totals stand and whom they wait for, where without them too few groups are opened and with them enough."""
+        ready, later = [one for one in self.attempts if one.ready], [one for one in self.attempts if one.awaited]
+        both = [*ready, *later]
+        if self._suffice(ready) or not self._suffice(both):
+            return None
+        who = ", ".join(site for one in later for site in one.awaited)
+        why = f"{len(ready)} groups were opened, and {LEAST} are needed; more of those in the others' totals must help, it waits for {who}"
+        return Short(sum(one.given for one in ready), self.quorum, why, stands=True)
+
+    def _suffice(self, attempts: Sequence[GroupAttempt]) -> bool:
+        return len(attempts) >= LEAST and sum(one.given for one in attempts) >= self.quorum
+
     def _missing(self) -> str:
         """Return why gates would not work on; the word that most say is taken for the true one."""
         said = {site: one.checked for site, one in self.adverts.items()}
@@ -62,18 +80,14 @@ class GroupAttempt(Attempt):
         tasks: of stage "answer", one a site of the group that is asked.
         party: the group.
         together: what it shares with the others.
+        about: a task of the round, where none of the group is asked.
     """
 
-    def __init__(self, tasks: Sequence[Task], party: Party, together: Together) -> None:
+    def __init__(self, tasks: Sequence[Task], party: Party, together: Together, about: Task | None = None) -> None:
         """Begin with everybody in the group who is asked."""
-        super().__init__(tasks, party.quorum, together.roster)
+        super().__init__(tasks, party.quorum, together.roster, about)
         self.party, self._together = party, together
         together.attempts.append(self)
-
-    @property
-    def given(self) -> int:
-        """Return how many sites have given their masked sums."""
-        return len(self._survivors)
 
     def tasks(self, stage: Stage) -> list[Task]:
         """Return the tasks of one exchange; none when the attempt is over, here or for all groups."""

@@ -45,6 +45,15 @@ def agreed(secret: bytes, public: bytes, bond: str, use: str, between: tuple[str
     return derived(shared, bond, use, *sorted(between))
 
 
+def usable(public: bytes) -> bool:
+    """Say whether a public key is one that two can agree on a key with: not a point of small order."""
+    try:
+        X25519PrivateKey.from_private_bytes(bytes(KEY_BYTES)).exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        return False
+    return True
+
+
 def derived(secret: bytes, bond: str, use: str, *names: str) -> bytes:
     """Return a key of 32 bytes for one use of a secret."""
     info = canonical({"bond": bond, "use": use, "names": list(names)})

@@ -10,7 +10,7 @@ import numpy as np
 
 from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
 from wardround.combining.secure.attempt import Attempt
-from wardround.combining.secure.driving import drive
+from wardround.combining.secure.driving import collected, drive, told
 from wardround.combining.secure.grouped import GroupAttempt, Together
 from wardround.combining.secure.groups import LEAST, SIZE, Party, combined, groups_of, parties
 from wardround.combining.secure.vouching import opened_groups, vouchers
@@ -18,6 +18,7 @@ from wardround.combining.secure.words import read_roster
 from wardround.study.arrays import Arrays, specs_of, under
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Hides
+from wardround.study.keeping import Keeping
 from wardround.study.layout import Layout
 from wardround.study.task import Refusal, Short, Task, Total
 from wardround.study.threshold import threshold
@@ -45,9 +46,7 @@ class Secure(Combiner):
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the sites that gave their masked sums, or `Short`."""
         roster = first_roster(tasks)
-        attempt = Attempt(tasks, threshold(len(roster), quorum), roster)
-        refusals = drive(engine, [attempt], admit)
-        return attempt.outcome(len({one.site for one in refusals})), tuple(refusals)
+        return collected(engine, Attempt(tasks, threshold(len(roster), quorum), roster), admit, tasks)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total stands for."""
@@ -86,23 +85,28 @@ class Bucketed(Secure):
         last = tasks[0].closed[-1:]
         together = Together(roster, vouchers(groups, opened_groups(groups, last[0].survivors)) if last else (), quorum)
         for party in groups:
-            if here := [task for task in tasks if task.site in party.sites]:
-                GroupAttempt(here, party, together)
+            GroupAttempt([task for task in tasks if task.site in party.sites], party, together, tasks[0])
         refusals = drive(engine, together.attempts, admit)
+        keeper = admit if isinstance(admit, Keeping) else None
+        if keeper and (waits := together.waits()):
+            return waits, tuple(one for attempt in together.attempts for one in attempt.missed())
+        for attempt in together.attempts:
+            refusals += attempt.give_up()
         gone = {one.site for one in refusals}
         outcomes = {one.party: one.outcome(len(gone & one.party.sites)) for one in together.attempts}
         opened = {party.number: one for party, one in outcomes.items() if isinstance(one, Total)}
         for party, one in outcomes.items():
             if isinstance(one, Short) and one.why != together.why:
                 why = f"its group was not opened: {one.why}"
-                left = [task for task in tasks if task.site in party.sites - gone]
-                refusals += [Refusal(task.digest, task.site, "admit", why, _AGAIN, again=True) for task in left]
+                left = sorted(site for attempt in together.attempts if attempt.party is party for site in attempt.names - gone)
+                refusals += [Refusal("", site, "admit", why, _AGAIN, again=True) for site in left]
         found = sum(total.sites for total in opened.values())
         if together.why or len(opened) < LEAST or found < quorum:
             why = together.why or f"{len(opened)} groups with {found} sites were opened, and {LEAST} groups are needed"
             least = max(quorum, LEAST * min(party.quorum for party in groups))
-            return Short(len(tasks) - len({one.site for one in refusals}), least, why), tuple(refusals)
-        return _together(tasks[0].body.layout, opened), tuple(refusals)
+            short = Short(together.asked - len({one.site for one in refusals}), least, why)
+            return told(keeper, together.attempts, short, tasks), tuple(refusals)
+        return told(keeper, together.attempts, _together(tasks[0].body.layout, opened), tasks), tuple(refusals)
 
 
 def first_roster(tasks: Sequence[Task]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,7 +34,7 @@ from wardround.study.arrays import Arrays, Lazy, Specs
 from wardround.study.canonical import canonical
 from wardround.study.files import Data
 from wardround.study.layout import Layout
-from wardround.study.task import Stage, Task
+from wardround.study.task import Stage, Task, Update
 from wardround.study.threshold import LEAST
 
 STAGES: tuple[Stage, ...] = ("keys", "answer", "agree", "open", "open")
@@ -86,6 +87,7 @@ class Window:
         parcel: the sealed seeds, hex.
         held: at a helper, each site's seeds by the number of their class, hex.
         listed: at a helper, what it signed.
+        opened: at a helper, receipt and signature of each sum of a class that it revealed, by the digest of the task.
     """
 
     bond: str
@@ -98,6 +100,7 @@ class Window:
     parcel: str = ""
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     listed: str = ""
+    opened: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def group(self) -> frozenset[str]:
@@ -123,6 +126,10 @@ class Window:
             return value
 
         return Lazy(specs, made)
+
+    def having_opened(self, update: Update) -> Window:
+        """Return this attempt as it is after a sum was revealed: the same task gets the very same message."""
+        return replace(self, opened={**self.opened, update.task: {"receipt": vars(update.receipt), "signature": update.signature}})
 
     def ended(self) -> Window:
         """Return this attempt as it is after a fault: over, and without its secrets."""

@@ -19,6 +19,7 @@ SIGNED = "application/vnd.wardround.secure-sum+json"
 T = TypeVar("T")
 _BEGINS = "secure sum, "
 _REMEDY = "This attempt is over for this site. If it happens again, have the study's record verified: somebody broke the protocol."
+_FALSE_SHARES = re.compile(f"{_BEGINS}answer: (?:the shares|a share) of site ([A-Za-z][A-Za-z0-9_.-]{{0,63}}) (?:are not|is larger) ")
 
 
 class Broken(VerificationError):
@@ -37,6 +38,12 @@ def finds_fault(refusal: Refusal) -> bool:
     not travel, only its words.
     """
     return refusal.where == "admit" or refusal.reason.startswith(_BEGINS)
+
+
+def accused(refusal: Refusal) -> str:
+    """Return the name of the site whose shares another one found false; nothing where a refusal says something else."""
+    found = _FALSE_SHARES.match(refusal.reason)
+    return "" if found is None else found[1]
 
 
 def read(stage: str, data: bytes, *keys: str, take: str = "") -> Any:

@@ -46,9 +46,11 @@ class Evaluate(Algorithm):
         replicates = self.protocol.evaluation.replicates
         again = f", those of test rows also {replicates} times with random private counts" if replicates else ""
         models = "the trained and of the local model" if len(self.models) > 1 else "the trained model"
+        question = self.protocol.question_plugin
+        by_class = ", in all and by class," if question.groups(self.protocol.outputs) > 1 else ""
         return (
             1,
-            f"counts of test patients, in all and by class, and histograms of the scores of {models} on test and validation rows{again}",
+            f"counts of test patients{by_class} and {question.tested} of {models} on test and validation rows{again}",
         )
 
     @property
@@ -118,7 +120,7 @@ def bootstrap_weights(data: Dataset, replicates: int, rng: Stream) -> np.ndarray
 
 
 Scorer = Callable[[str], np.ndarray]
-"""Gives the raw scores [N, outputs] of a site's rows of one role ("test" or "validation")."""
+"""Gives what `Question.metrics` takes [N, outputs] of a site's rows of one role ("test" or "validation")."""
 
 
 def scorer(protocol: Protocol, model: Arrays, norm: Arrays, data: Dataset) -> Scorer:
@@ -135,7 +137,8 @@ def scorer(protocol: Protocol, model: Arrays, norm: Arrays, data: Dataset) -> Sc
     def score(role: str) -> np.ndarray:
         network = new_network(protocol)
         fill(network, (role == "validation" and under(model, "validated")) or under(model, "params"))
-        return scores(network, batch_of(protocol, data, norm, role)["x"])
+        batch = batch_of(protocol, data, norm, role)
+        return protocol.question_plugin.told(scores(network, batch["x"]), batch)
 
     return score
 

@@ -54,7 +54,7 @@ class FedAvg(Algorithm):
         """Return one answer a round, and one that only validates."""
         many = "the number of training rows and that many times the" if self.options.weighting == "examples" else "the"
         change = f"{many} change of each model parameter"
-        return self.options.rounds + 1, f"{change}, and the loss and a histogram of the received model's scores on validation rows"
+        return self.options.rounds + 1, f"{change}, and {self.protocol.question_plugin.validated} on validation rows"
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State | Done:
         """Return the initial parameters, the shared normalisation and an empty stop rule.
@@ -80,12 +80,10 @@ class FedAvg(Algorithm):
         bounds, params = self.protocol.bounds, under(state.arrays, "params")
         most = float(bounds.examples) if self.options.weighting == "examples" else 1.0
         terms = [Term.count("examples", (), most, bounds.sites)] if train else []
-        for name, value in sorted(params.items()) if train else ():
-            if np.issubdtype(value.dtype, np.floating):
-                terms.append(Term.sized(f"update/{name}", value.shape, most * bounds.update, bounds.sites, per="examples"))
-        if validate:
-            wanted = self.protocol.question_plugin.terms(self.protocol.outputs, bounds.examples, bounds.sites)
-            terms += [replace(term, name=f"validation/{term.name}") for term in wanted]
+        floats = {name: value.shape for name, value in sorted(params.items()) if train and np.issubdtype(value.dtype, np.floating)}
+        terms += [Term.sized(f"update/{name}", shape, most * bounds.update, bounds.sites, per="examples") for name, shape in floats.items()]
+        wanted = self.protocol.question_plugin.terms(self.protocol.outputs, bounds.examples, bounds.sites) if validate else ()
+        terms += [replace(term, name=f"validation/{term.name}") for term in wanted]
         arrays = {**put_under("params", params), **put_under("norm", under(state.arrays, "norm"))}
         return Ask(arrays, tuple(terms), {"train": train, "validate": validate, "roles": list(roles), **more})
 
@@ -102,15 +100,14 @@ class FedAvg(Algorithm):
             fill(network, received)
             if ask.options["validate"]:
                 batch = batch_of(self.protocol, data, norm, "validation")
-                sums.update(put_under("validation", question.metrics(scores(network, batch["x"]), batch)))
+                sums.update(put_under("validation", question.metrics(question.told(scores(network, batch["x"]), batch), batch)))
             if ask.options["train"]:
                 batch = batch_of(self.protocol, data, norm, *ask.options["roles"])
                 train(network, question, batch, self.options, rng)
                 examples, trained = len(batch["mask"]), parameters_of(network)
                 share = examples if self.options.weighting == "examples" else min(examples, 1)
-                sums["examples"] = np.asarray(share)
-                for name in (term.name.removeprefix("update/") for term in ask.layout if term.per == "examples"):
-                    sums[f"update/{name}"] = share * (trained[name].astype(np.float64) - received[name])
+                moved = {name: share * (new.astype(np.float64) - received[name]) for name, new in trained.items() if new.dtype.kind == "f"}
+                sums.update(put_under("update", moved), examples=np.asarray(share))
         return Answer(sums), None
 
     def advance(self, state: State, total: Total) -> State | Done:
@@ -119,8 +116,7 @@ class FedAvg(Algorithm):
         stopped = self.judge(arrays, state.round, total)
         if stopped is not None:
             return self.finish(arrays, state.round, state.round + 1, stopped)
-        arrays.update(self.stepped(arrays, total))
-        return State(self.phase, state.round + 1, arrays)
+        return State(self.phase, state.round + 1, {**arrays, **self.stepped(arrays, total)})
 
     def cut_short(self, state: State) -> Done | None:
         """Return the best round before training diverged; None when it was the first."""

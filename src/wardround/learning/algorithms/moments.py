@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.learning.inputs import input_names
+from wardround.learning.inputs import measured, predicts_number
 from wardround.learning.norm import mean_and_deviation, moment_sums
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
@@ -24,21 +24,22 @@ from wardround.study.task import Answer, Ask, Done, State, Total
 
 @dataclass(frozen=True)
 class Moments(Algorithm):
-    """Give `mean` and `deviation` of each input, float64 [F], in units of half the contract's range."""
+    """Give `mean` and `deviation` of each input, last of a label that is a number, float64 [F], in units of half the contract's range."""
 
     gives = "norm"
 
     def leaves(self) -> tuple[int, str]:
         """Return one answer: counts, sums and sums of squares."""
-        return 1, "for each input: how many values are known, their sum and their sum of squares, over training rows"
+        label = " and for the label" if predicts_number(self.protocol.contract) else ""
+        return 1, f"for each input{label}: how many values are known, their sum and their sum of squares, over training rows"
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
         """Return the only state there is."""
         return State(self.phase, 0, {})
 
     def ask(self, state: State) -> Ask:
-        """Ask for count, sum and sum of squares of each input."""
-        inputs = len(input_names(self.protocol.contract))
+        """Ask for count, sum and sum of squares of each input, and of a label that is a number."""
+        inputs = measured(self.protocol.contract)
         bounds = self.protocol.bounds
         reach = np.full(inputs, float(bounds.examples))
         return Ask(

@@ -1,4 +1,4 @@
-"""Build a logistic regression: one linear layer, started at zero."""
+"""Build a model that is linear in its inputs: one layer, started at zero. A question about classes makes it a logistic regression."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Logistic(Model):
-    """Be linear in the inputs; multinomial when the question has several outputs."""
+class Linear(Model):
+    """Be linear in the inputs; whether it then is a linear, a log-linear or a logistic regression is up to the question."""
 
     def build(self, inputs: int, outputs: int) -> nn.Module:
         """Return one linear layer float32 [B, inputs] -> [B, outputs], all zero."""
@@ -23,3 +23,8 @@ class Logistic(Model):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
         return layer
+
+
+@dataclass(frozen=True)
+class Logistic(Linear):
+    """Be linear in the inputs; multinomial when the question has several outputs."""

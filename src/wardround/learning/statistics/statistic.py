@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wardround.privacy.across import EARLIER, FLOOR, LEFT
 from wardround.privacy.disclosure import held_back, held_totals, told_apart
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
@@ -25,7 +27,8 @@ from wardround.study.task import Done, State, Total
 HIDDEN = "withheld"
 TOOK_PART = "/sites"
 """Name of the number of sites among a phase's results; no table of a field has it, since none begins with a slash."""
-_LEFT = "left|"
+_ROWS = "rows"
+"""Name, among what a site keeps of a phase, of a digest of the snapshot whose rows the tables are of."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,10 @@ class Statistic(Algorithm):
     def told(self, results: Arrays) -> dict[str, Any]:
         """Return the table, as JSON values, that the phase's results come to; small counts are no longer in it."""
 
+    def shared(self, results: Arrays) -> dict[str, Any]:
+        """Return the same as hospitals may see it of each other; where nothing is told of single ones, the table itself."""
+        return self.told(results)
+
     @property
     def least(self) -> int:
         """Return k: fewest patients that a count may be of."""
@@ -173,7 +180,15 @@ class Leaving:
                 "A patient has several rows, and statistics count rows: one patient could fill a cell.",
                 "Give this study one row a patient; or let the protocol write privacy.smallest_count = 1.",
             )
-        self.kept.update(self.mine.get(self.statistic.phase, {}))
+        rows = np.frombuffer(hashlib.sha256(self.data.digest.encode()).digest(), dtype=np.uint8)
+        changed = [phase for phase, kept in self.mine.items() if _ROWS in kept and not np.array_equal(kept[_ROWS], rows)]
+        if changed and self.strict and EARLIER not in self.mine:
+            raise DataError(
+                "The rows changed in the middle of the study, so that what it was told before cannot be held beside them.",
+                "Let the protocol keep its data frozen, or the hospital's rules name a ledger ([statistics]).",
+            )
+        self.mine = {phase: kept for phase, kept in self.mine.items() if phase not in changed}  # the ledger has those
+        self.kept.update({_ROWS: rows, **self.mine.get(self.statistic.phase, {})})
 
     @property
     def strict(self) -> bool:
@@ -198,18 +213,29 @@ class Leaving:
         counts = np.bincount(cells[cells >= 0], minlength=count).astype(np.float64)
         if not self.strict:
             return counts, np.zeros(count, dtype=bool)
-        held = held_back(cells, count, self.data.patient, self.statistic.least, self._beside(fields))
+        earlier, floor = self._earlier(fields)
+        held = held_back(cells, count, self.data.patient, self.statistic.least, self._beside(fields), earlier, floor)
         if whole and bool(np.any(held)):
             held[:] = True
-        key = f"{_LEFT}{self.turn}.{name}|{'|'.join(fields)}"
+        key = f"{LEFT}{self.turn}.{name}|{'|'.join(fields)}"
         self.kept[key] = told_apart(cells, held).astype(np.int32)
         return np.where(held, 0.0, counts), held
 
     def _beside(self, fields: Sequence[str]) -> list[np.ndarray]:
         """Return what rows can be told apart by from earlier tables that share a field with this one."""
-        others = [tables for phase, tables in sorted(self.mine.items()) if phase != self.statistic.phase]
-        found = [(key, labels) for tables in (*others, self.kept) for key, labels in sorted(tables.items()) if key.startswith(_LEFT)]
-        return [labels.astype(np.int64) for key, labels in found if set(key.split("|")[2:]) & set(fields)]
+        others = [tables for phase, tables in sorted(self.mine.items()) if phase not in (self.statistic.phase, EARLIER)]
+        return [one for tables in (*others, self.kept) for one in _sharing(tables, fields)]
+
+    def _earlier(self, fields: Sequence[str]) -> tuple[list[np.ndarray], int]:
+        """Return the same from other studies, which a hospital's gate gives to its worker, and the hospital's own k."""
+        tables = self.mine.get(EARLIER, {})
+        return _sharing(tables, fields), int(tables[FLOOR]) if tables else 1
+
+
+def _sharing(tables: Arrays, fields: Sequence[str]) -> list[np.ndarray]:
+    """Return what those tables told rows apart by that share a field with these."""
+    named = ((key, labels) for key, labels in sorted(tables.items()) if key.startswith(LEFT))
+    return [labels.astype(np.int64) for key, labels in named if set(key.split("|")[2:]) & set(fields)]
 
 
 @dataclass(frozen=True)

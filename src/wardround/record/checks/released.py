@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wardround.record.checks.evidence import Evidence
+from wardround.record.checks.passport import PAGE, PASSPORT, passport_problems
 from wardround.record.report import Line, Problem, Verdict
 
 MODEL, RESULT, REPORT = "model.safetensors", "result.json", "report.html"
@@ -21,6 +22,9 @@ def released(evidence: Evidence) -> tuple[Line, Line]:
     study = evidence.study
     last = next(iter(reversed(list(study.of("release")))), None)
     tables = next(iter(reversed(list(study.of("tables")))), None)
+    passport = next(iter(reversed(list(study.of("passport")))), None)
+    if last is None and passport is not None:
+        return _with_passport(evidence, *passport)
     if last is None and tables is not None:
         return _without_model(evidence, *tables)
     if last is None:
@@ -50,6 +54,19 @@ def _without_model(evidence: Evidence, index: int, tables: Mapping[str, Any]) ->
     return (
         Line.of("model", model, "The study trained nothing and released no model."),
         Line.of("results", results, f"{RESULT} and {REPORT} are those that were released."),
+    )
+
+
+def _with_passport(evidence: Evidence, index: int, entry: Mapping[str, Any]) -> tuple[Line, Line]:
+    """Return the lines of a study that tested a finished model: no model lies there, and its passport is the one that was recorded."""
+    model = passport_problems(evidence, index, entry)
+    if os.path.lexists(evidence.directory / MODEL):
+        model.append(Problem("a study that tested a finished model released none, and one lies here", MODEL))
+    files = ((RESULT, "result"), (PASSPORT, "passport"), (PAGE, "page"))
+    results = [problem for name, part in files for problem in _differs(evidence.directory, name, entry[part])]
+    return (
+        Line.of("model", model, f"The study trained nothing; its passport, signed by the coordinator, is of the model {entry['model']}."),
+        Line.of("results", results, f"{RESULT}, {PASSPORT} and {PAGE} are those that were released."),
     )
 
 

@@ -22,7 +22,8 @@ class Field(Section):
             that
             says so), "refuse" (a row without it stops the site's check), or "count" (it is counted as missing; in a study of statistics
             only, and there the default).
-        outside: what a number out of range becomes: "refuse" or "missing".
+        outside: what a number out of range becomes: "refuse", "missing", or "keep" (it stays, and what cannot be read is counted and not
+            refused; for a preflight, which looks for such things).
         input: whether the model sees it.
         description: for the reader of the summary.
     """
@@ -32,7 +33,7 @@ class Field(Section):
     range: tuple[float, float] | None = None
     codes: tuple[str, ...] | None = None
     missing: Literal["mean", "indicator", "refuse", "count"] = "refuse"
-    outside: Literal["refuse", "missing"] = "refuse"
+    outside: Literal["refuse", "missing", "keep"] = "refuse"
     input: bool = True
     description: str = ""
 

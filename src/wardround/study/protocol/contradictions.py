@@ -14,6 +14,7 @@ from wardround.study.errors import ProtocolError
 from wardround.study.findings import Finding, nearest
 from wardround.study.interfaces import Question
 from wardround.study.plugins import find, names
+from wardround.study.protocol import lasting, testing
 from wardround.study.threshold import IN_GROUPS, LEAST
 
 if TYPE_CHECKING:
@@ -23,13 +24,20 @@ if TYPE_CHECKING:
 def contradictions(protocol: Protocol) -> list[Finding]:
     """Return every contradiction in a protocol; an empty list when there is none."""
     question = protocol.question_plugin
-    beside = _statistics(protocol) if not protocol.trains else ()
+    beside = (
+        testing.contradictions(protocol)
+        if protocol.evaluates
+        else _statistics(protocol)
+        if not protocol.trains
+        else testing.untrainable(protocol)
+    )
     checks: list[Callable[[], object]] = [
         lambda: protocol.combiner,
         partial(question.outputs, protocol.contract),
         *(partial(_known, metric, question) for metric in protocol.evaluation.metrics),
     ]
-    found = [*_tune(protocol), *_failing(checks), *beside] or [*_target(protocol), *_secure(protocol)]
+    found = [*_tune(protocol), *_failing(checks), *beside, *lasting.contradictions(protocol), *_apart(protocol)]
+    found = found or [*_target(protocol), *_secure(protocol)]
     if found:
         return found
     kinds = [find("algorithm", phase.kind, f"phases.{phase.name}.kind") for phase in protocol.phases]
@@ -80,6 +88,14 @@ def _secure(protocol: Protocol) -> Iterator[Finding]:
         yield Finding("bounds.sites", few, f'Have {IN_GROUPS} hospitals or more, or write combine = "secure".')
 
 
+def _apart(protocol: Protocol) -> Iterator[Finding]:
+    """Yield a finding for hospitals' sums that are kept apart and that a phase would add up."""
+    for phase in protocol.phases if protocol.rounds.combine == "append" else ():
+        if not getattr(find("algorithm", phase.kind, f"phases.{phase.name}.kind"), "apart", False):
+            wrong = f"'append' keeps hospitals' sums apart, and a phase of kind {phase.kind!r} adds them up."
+            yield Finding("rounds.combine", wrong, 'Write combine = "secure" or "plain".')
+
+
 def _statistics(protocol: Protocol) -> Iterator[Finding]:
     """Yield a finding where a study of statistics trains after all, or lets counts leave without saying so."""
     for phase in protocol.phases:
@@ -87,7 +103,7 @@ def _statistics(protocol: Protocol) -> Iterator[Finding]:
             others = ", ".join(kind for kind in names("algorithm") if find("algorithm", kind).gives == "table")
             wrong = f"a study of statistics has no phase of kind {phase.kind!r}."
             yield Finding(f"phases.{phase.name}.kind", wrong, f"Use one of: {others}; or leave out kind = 'statistics' to train a model.")
-    if protocol.rounds.combine == "plain" and not protocol.privacy.counts:
+    if protocol.rounds.combine in ("plain", "append") and not protocol.privacy.counts:
         says = "counts leave each hospital in plain sums, and the protocol does not say so."
         yield Finding("privacy.counts", says, 'Write counts = true under [privacy], or combine = "secure" under [rounds].')
     if protocol.rounds.combine == "bucketed":
@@ -95,8 +111,10 @@ def _statistics(protocol: Protocol) -> Iterator[Finding]:
 
 
 def _target(protocol: Protocol) -> Iterator[Finding]:
-    """Yield a finding for a target that a metric between 0 and 1 can never reach, or has from the start."""
+    """Yield a finding for a target that a metric between 0 and 1 can never reach, or has from the start; and for a margin like that."""
     metric, target = protocol.evaluation.metrics[0], protocol.stop.target
+    if protocol.evaluation.margin > 1 and not protocol.question_plugin.units:
+        yield Finding("evaluation.margin", f"{metric} has no unit, so a loss of more than 1 is no margin.", "Choose a value of 1 or less.")
     if target is None:
         return
     larger_is_better = protocol.question_plugin.better[metric] > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from wardround.study.protocol import secured
+from wardround.study.protocol import lasting, secured
 
 if TYPE_CHECKING:
     from wardround.study.protocol.protocol import Protocol
@@ -23,6 +23,9 @@ def privacy(protocol: Protocol) -> Iterator[str]:
             else "Totals of single patients too are written into the result (privacy.smallest_count = 1)."
         )
         return
+    if protocol.rounds.combine == "append":
+        yield from _compared(protocol)
+        return
     yield "Plain sums: the coordinator sees each hospital's counts, not only their total."
     if least > 1:
         yield (
@@ -33,11 +36,30 @@ def privacy(protocol: Protocol) -> Iterator[str]:
         yield "Counts of single patients too leave each hospital (privacy.smallest_count = 1)."
 
 
+def _compared(protocol: Protocol) -> Iterator[str]:
+    """Yield who sees what, where hospitals are compared and nothing is added up."""
+    least = protocol.privacy.smallest_count
+    yield "Hospitals are compared, so nothing is added up: the coordinator sees each hospital's answer."
+    if least > 1:
+        yield (
+            f"Each mean in it is over {least} patients or more; a count under {least} reads 'few', and its patients count with the largest "
+            "cell of their table, so that nothing tells how many they are."
+        )
+    else:
+        yield "Counts and means of single patients too leave each hospital (privacy.smallest_count = 1)."
+    yield (
+        "All hospitals and whoever reads the result see each hospital's answer and verdicts under its name (evaluation.site_results)."
+        if protocol.evaluation.site_results == "open"
+        else "Hospitals and whoever reads the result see all answers and verdicts without names; each hospital finds its own."
+    )
+
+
 def asked(protocol: Protocol) -> Iterator[str]:
     """Yield title, purpose, and that nothing is trained."""
     yield f"{protocol.question.title} (study {protocol.study})."
     yield f"Purpose: {protocol.question.purpose}"
-    yield "Statistics only: no model is trained or tested. All rows count, those of every part."
+    which = "Each patient counts once, by the first row." if protocol.rounds.combine == "append" else "All rows count, those of every part."
+    yield f"Statistics only: no model is trained or tested. {which}"
 
 
 def reads(protocol: Protocol, described: Callable[..., str]) -> Iterator[str]:
@@ -52,6 +74,7 @@ def reads(protocol: Protocol, described: Callable[..., str]) -> Iterator[str]:
     yield f"Fields: {'; '.join(f'{name} ({described(field)})' for name, field in contract.fields.items())}."
     refused = [name for name, field in contract.fields.items() if field.missing == "refuse"]
     yield "Missing values are counted" + (f"; not allowed in {', '.join(refused)}." if refused else ".")
+    yield from lasting.said(protocol)
 
 
 def never(protocol: Protocol) -> Iterator[str]:
@@ -72,7 +95,9 @@ def unprotected(protocol: Protocol) -> Iterator[str]:
     yield "Whoever knows most of the patients in a table, or has other tables of them, may learn something of the others."
     if protocol.hides:
         yield from secured.remaining(protocol)
-        yield "Two studies with almost the same patients can be subtracted from each other; each hospital decides what it approves."
+        yield "Two studies can be subtracted from each other; each hospital limits how many, and refuses nearly the same patients."
+    elif protocol.rounds.combine == "append":
+        yield "What is told of one field is held to the rule by itself; what several fields give away together is not worked out."
     else:
         yield "Each pair of tables with a common field is held to the rule; what three or more tables give away together is not worked out."
     yield "A hospital's administrator can always read the hospital's own data. The log shows what this program sent, not what others sent."

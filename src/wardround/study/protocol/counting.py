@@ -41,7 +41,8 @@ def not_written(data: Mapping[str, Any]) -> Iterator[Finding]:
     if data.get("kind") != "statistics":
         return
     for key in ("model", "evaluation", "stop"):
-        if key in data:
+        told = isinstance(data.get(key), dict) and set(data[key]) <= {"site_results"}  # which a preflight needs
+        if key in data and not (key == "evaluation" and told):
             yield Finding(key, "a study of statistics trains and judges no model.", "Leave this table out.")
     if isinstance(data.get("contract"), dict) and "label" in data["contract"]:
         yield Finding("contract.label", "a study of statistics predicts nothing.", "Leave it out; the field may stay among the fields.")
@@ -57,8 +58,12 @@ def unfit(kind: str, contract: Contract, privacy: Privacy) -> None:
         return
     if not contract.label:
         raise ValueError("contract.label: is missing; add it")
+    if kind == "evaluation":
+        return
     for name, field in contract.fields.items():
+        if field.outside == "keep":
+            raise ValueError(f"contract.fields.{name}.outside: 'keep' is for a preflight; use refuse or missing")
         if field.missing == "count":
-            raise ValueError(f"contract.fields.{name}.missing: 'count' is for a study of statistics; use mean, indicator or refuse")
+            raise ValueError(f"contract.fields.{name}.missing: 'count' is for a study that trains nothing; use mean, indicator or refuse")
     if privacy.smallest_count != SMALLEST_COUNT:
-        raise ValueError("privacy.smallest_count: is for a study of statistics; leave it out")
+        raise ValueError("privacy.smallest_count: is for a study that trains nothing; leave it out")

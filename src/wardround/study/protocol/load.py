@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import FileRefused, Finding, findings_of, nearest
 from wardround.study.plugins import find, options_of, problems
+from wardround.study.protocol import testing
 from wardround.study.protocol.counting import filled_in, not_written
 from wardround.study.protocol.locate import line_of
 from wardround.study.protocol.plugged import Plugged
@@ -27,7 +28,7 @@ from wardround.study.protocol.protocol import Protocol
 from wardround.study.protocol.section import Section
 from wardround.study.protocol.sections import ModelSection, Phase, QuestionSection
 
-WRITTEN_BY_US = ("initial", "unregistered")
+WRITTEN_BY_US = ("initial", "rehearsal", "unregistered")
 
 
 def read_protocol(text: str, name: str) -> Protocol:
@@ -41,9 +42,10 @@ def read_protocol(text: str, name: str) -> Protocol:
         FileRefused: carries each finding with line, key, what is wrong and what to do.
     """
     data = _parsed(text, name)
-    findings = [*_reserved(data), *not_written(data), *_options(data)]
+    findings = [*_reserved(data), *not_written(data), *testing.not_written(data), *_options(data)]
     protocol = None
     data = filled_in(data) if data.get("kind") == "statistics" else data
+    data = testing.filled_in(data) if data.get("kind") == testing.KIND else data
     try:
         protocol = Protocol.model_validate_json(json.dumps(data, default=_as_text), strict=True)
     except ValidationError as error:

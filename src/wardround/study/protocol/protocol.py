@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from wardround.study.arrays import Arrays
 from wardround.study.canonical import canonical, digest
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import FileRefused
@@ -24,14 +25,17 @@ class Protocol(Section):
 
     Attributes:
         version: of this schema.
-        kind: "training", or "statistics" for a study that trains nothing: no model, no label, no evaluation.
+        kind: "training"; "statistics" for a study that trains nothing: no model, no label, no evaluation; "evaluation" for one that tests a
+            finished model, which comes as a file.
         study: short name, part of every entry and subject.
+        data: "frozen": the rows that a hospital approved are those of every round; "rolling": it may bring newer ones between rounds.
         initial: digests of the initial parameters by name; empty until the study is submitted.
+        rehearsal: True for the rehearsal of a study, which sites answer with made-up rows only.
         unregistered: own objects of a researcher that take part ("aggregator", "model"); empty in a hospital.
     """
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
-    kind: Literal["training", "statistics"] = "training"
+    kind: Literal["training", "statistics", "evaluation"] = "training"
     study: Name
     question: QuestionSection
     parties: Parties
@@ -43,15 +47,24 @@ class Protocol(Section):
     privacy: Privacy = Privacy()
     evaluation: Evaluation
     stop: Stop = Stop()
+    data: Literal["frozen", "rolling"] = "frozen"
     initial: dict[str, str] = Field(default_factory=dict)
+    rehearsal: bool = False
     unregistered: tuple[str, ...] = ()
     _own: dict[str, Model] = PrivateAttr(default_factory=dict)
+    _brought: dict[str, Arrays] = PrivateAttr(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = inner(self)
+        if not self.rehearsal:
+            del found["rehearsal"]
         if self.trains:  # so that a plan that trains has the digest it had before there were others
             del found["kind"], found["privacy"]["smallest_count"]
+        if self.data == "frozen":
+            del found["data"]
+        if not self.evaluates:
+            del found["model"]["file"], found["model"]["trained_on"]
         return found
 
     @model_validator(mode="after")
@@ -66,8 +79,13 @@ class Protocol(Section):
 
     @property
     def trains(self) -> bool:
-        """Return whether there is a model to train; a study of statistics has none."""
+        """Return whether there is a model to train; a study of statistics has none, one of evaluation has a finished one."""
         return self.kind == "training"
+
+    @property
+    def evaluates(self) -> bool:
+        """Return whether a finished model is tested, which comes as a file."""
+        return self.kind == "evaluation"
 
     @cached_property
     def canonical(self) -> bytes:
@@ -99,7 +117,25 @@ class Protocol(Section):
         """Return a protocol with these sections in place of its own, checked as a whole."""
         new = Protocol(**{**{name: getattr(self, name) for name in Protocol.model_fields}, **sections})
         new._own.update(self._own)
+        new._brought.update(self._brought)
         return new
+
+    def bringing(self, model: Arrays) -> Protocol:
+        """Return the protocol together with the file of the model to be tested, until it stands in it by digest."""
+        new = self.changed()
+        new._brought["model"] = model
+        return new
+
+    @property
+    def brought(self) -> Arrays:
+        """Return the file of the model to be tested.
+
+        Raises:
+            ProtocolError: nobody has read it.
+        """
+        if "model" not in self._brought:
+            raise ProtocolError("model.file: the model's file was not read.", "Read the study with load_study, from where both files lie.")
+        return self._brought["model"]
 
     def with_model(self, model: Model) -> Protocol:
         """Return the protocol with a researcher's own model, which exists in this process only and is marked "unregistered code"."""
@@ -111,7 +147,7 @@ class Protocol(Section):
     def question_plugin(self) -> Question:
         """Return the question's plugin."""
         made: Question = make("question", self.question.kind, self.question.options, "question")
-        return made
+        return made.about(self.contract)
 
     @cached_property
     def model_plugin(self) -> Model:

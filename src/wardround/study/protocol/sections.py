@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from wardround.study.protocol.plugged import Plugged
 from wardround.study.protocol.section import Name, Section
@@ -17,7 +17,7 @@ class QuestionSection(Plugged):
     """Say what is to be learnt.
 
     Attributes:
-        kind: "binary" or "multiclass" (entry-point name).
+        kind: "binary", "multiclass" or "regression" (entry-point name).
         title: one line.
         purpose: what the model is for; the sites agree to this purpose and no other.
     """
@@ -49,10 +49,15 @@ class ModelSection(Plugged):
 
     Attributes:
         kind: "logistic", "mlp" or another entry-point name.
-        normalise: "federated" (moments of all sites' training patients), "site" (each site's own) or "none" (the contract's ranges).
+        normalise: "federated" (moments of all sites' training patients), "site" (each site's own), "combat" (what differs between sites is
+            taken away first, by a phase of that kind) or "none" (the contract's ranges).
+        file: in an evaluation study: name of the model's file, which lies beside the study file; its digest stands in the signed plan.
+        trained_on: in an evaluation study: on which patients the model was trained, and why none of them is tested here.
     """
 
-    normalise: Literal["federated", "site", "none"] = "federated"
+    normalise: Literal["federated", "site", "combat", "none"] = "federated"
+    file: Annotated[str, StringConstraints(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] = ""
+    trained_on: Annotated[str, Field(max_length=2000)] = ""
 
 
 class Phase(Plugged):
@@ -120,7 +125,7 @@ class Evaluation(Section):
 
     Attributes:
         metrics: the first is primary: it decides stop rule, tuning and verdicts.
-        margin: largest loss of the primary metric that still counts as "no worse".
+        margin: largest loss of the primary metric that still counts as "no worse", in that metric's unit.
         seed: of splits, initial parameters and bootstrap.
         validation: share of patients (of the training part where a site brings its own split), 0 to 0.5.
         test: share of patients, 0 to 0.5; ignored where a site brings its own split.
@@ -136,7 +141,7 @@ class Evaluation(Section):
     """
 
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
-    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    margin: Annotated[float, Field(ge=0, le=1e6)] = 0.02
     seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 42
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     test: Annotated[float, Field(gt=0, le=0.5)] = 0.2

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from wardround.study.plugins import find
-from wardround.study.protocol import counted, secured
+from wardround.study.protocol import counted, lasting, secured, tested
 from wardround.study.protocol.contract import Field
 from wardround.study.protocol.protocol import Protocol
 from wardround.study.threshold import LEAST
@@ -25,6 +25,10 @@ _COMPARED = {
 _NORMALISED = {
     "federated": "Inputs are normalised by the mean and deviation over all hospitals' training patients.",
     "site": "Inputs are normalised by each hospital's own mean and deviation.",
+    "combat": (
+        "Numbers are harmonised: what differs between hospitals and no covariate explains is taken away, true differences too (ComBat). "
+        "Then inputs are normalised by the mean and deviation over all hospitals' training patients."
+    ),
     "none": "Inputs are scaled by the ranges above.",
 }
 _MISSING = {
@@ -48,7 +52,7 @@ def summary(protocol: Protocol) -> list[Part]:
         protocol: with every default spelled out, as `read_protocol` returns it.
     """
     if not protocol.trains:
-        return [*_counted(protocol), Part("Digest of this protocol", (protocol.digest,))]
+        return [*(_tested if protocol.evaluates else _counted)(protocol), Part("Digest of this protocol", (protocol.digest,))]
     parts = {
         "Privacy": _privacy,
         "What is asked": _question,
@@ -79,6 +83,23 @@ def _counted(protocol: Protocol) -> list[Part]:
         "Limits on what may leave": counted.bounds(protocol),
         "Who must answer, and when": _rounds(protocol),
         "What this does not protect against": counted.unprotected(protocol),
+    }
+    return [Part(title, tuple(lines)) for title, lines in parts.items()]
+
+
+def _tested(protocol: Protocol) -> list[Part]:
+    """Return the page of a study that tests a finished model."""
+    parts = {
+        "Privacy": tested.privacy(protocol),
+        "What is asked": tested.asked(protocol),
+        "Who answers for it": _parties(protocol),
+        "What each hospital reads": tested.reads(protocol, _described),
+        "What leaves each hospital": _leaves(protocol),
+        "What never leaves": tested.never(protocol),
+        "Limits on what may leave": tested.bounds(protocol),
+        "How the model is judged": tested.judged(protocol),
+        "Who must answer, and when": _rounds(protocol),
+        "What this does not protect against": tested.unprotected(protocol),
     }
     return [Part(title, tuple(lines)) for title, lines in parts.items()]
 
@@ -141,6 +162,7 @@ def _reads(protocol: Protocol) -> Iterator[str]:
         listed = [name for name, _ in names]
         yield f"A missing value in {'any input' if len(listed) == len(fields) else ', '.join(listed)}: {_MISSING[rule]}."
     yield _NORMALISED[protocol.model.normalise]
+    yield from lasting.said(protocol)
 
 
 def _described(field: Field) -> str:
@@ -226,7 +248,10 @@ def _stop(protocol: Protocol) -> Iterator[str]:
 
 def _judged(protocol: Protocol) -> Iterator[str]:
     plan = protocol.evaluation
-    yield f"By {', '.join(plan.metrics)} on test patients; the first decides. Sensitivity is given at specificity {plan.specificity:g}."
+    beside = f"Sensitivity is given at specificity {plan.specificity:g}."
+    if protocol.contract.fields[protocol.contract.label].range is not None:
+        beside = "Prediction intervals are chosen on validation patients; which share of test patients they hold is counted."
+    yield f"By {', '.join(plan.metrics)} on test patients; the first decides. {beside}"
     yield f"Each hospital, against its own model: gains, no worse (by more than {plan.margin:g}), loses, or too few patients to say."
     if plan.replicates:
         yield f"Intervals come from {plan.replicates} bootstrap replicates by patient, drawn privately at each hospital."

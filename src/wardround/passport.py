@@ -1,0 +1,168 @@
+"""Put together what an evaluation study came to: its part of `result.json`, and the signed passport of the model.
+
+The passport is the statement that others are handed: `passport.json` holds it with the coordinator's signature, `passport.html` shows it.
+The signature is a signed note, which other people's tools open too; digests of both files stand in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from wardround.learning.algorithms.assess import HELD, MODEL, TOOK_PART
+from wardround.learning.assessed import AGAINST_BAR, WITHHELD, against_bar, algorithm, figures, judged
+from wardround.learning.evaluation import Estimate, Verdict, replicated
+from wardround.learning.finished import inputs_of
+from wardround.record.note import Signer
+from wardround.record.passport import note_text
+from wardround.study.arrays import Arrays, under
+from wardround.study.protocol import Protocol
+
+_STATED = (
+    "study", "title", "purpose", "question", "unit", "protocol_digest", "tested_model", "simulation", "synthetic", "site_results", "sites",
+    "took_part", "smallest_count", "primary", "lower_is_better", "bar", "verdict", "patients", "metrics", "calibration", "decision",
+    "subgroups", "verdicts", "verdict_notes", "blinded", "note", "warnings", "privacy", "refusals", "software",
+)  # fmt: skip
+"""What of a result stands in the passport: all but how long it took and on what machine."""
+
+FEW = {
+    1: "Only one site took part: the totals are that site's own figures.",
+    2: "Two sites took part: each of them can take its own sums off the totals and so knows the other's.",
+}
+
+
+def over_all(protocol: Protocol, total: Arrays) -> dict[str, Any]:
+    """Return what a result says of the tested model over all sites.
+
+    Args:
+        protocol: the signed plan.
+        total: results of the study's phase.
+    """
+    found = figures(protocol, total)
+    metrics, options = found.pop("metrics", {}), algorithm(protocol).options
+    sites, held = int(total[TOOK_PART]), round(float(total[HELD][0]))
+    return {
+        "tested_model": tested_model(protocol),
+        "took_part": {"sites": sites, **({"held_everything_back": held} if held else {})},
+        "bar": None if options.bar is None else {"metric": protocol.primary, "value": options.bar},
+        "verdict": _verdict(protocol, total, bool(metrics)),
+        **found,
+        "metrics": {MODEL: {"all": metrics, "sites": {}}},
+        "paired": {},
+        "verdicts": {},
+        "verdict_notes": {},
+        "warnings": _warnings(protocol, total, sites, held, bool(metrics)),
+    }
+
+
+def with_sites(protocol: Protocol, result: Mapping[str, Any], kept: Mapping[str, Arrays]) -> dict[str, Any]:
+    """Return a result with each site's own figures beside those over all; for a simulation, which shows all.
+
+    Args:
+        protocol: the signed plan.
+        result: of the study, with what `over_all` gives.
+        kept: by site, the sums that it kept.
+    """
+    found = by_site(protocol, kept)
+    metrics = {MODEL: {**result["metrics"][MODEL], "sites": found.pop("sites")}}
+    tested = found.pop("tested")
+    sites = {site: {**one, **({"test": tested[site]} if site in tested else {})} for site, one in result["sites"].items()}
+    return {**result, "metrics": metrics, "sites": sites, **found}
+
+
+def by_site(protocol: Protocol, kept: Mapping[str, Arrays]) -> dict[str, Any]:
+    """Return each site's metrics and verdict, and how many patients it tested, where that may be told.
+
+    Args:
+        protocol: the signed plan.
+        kept: by site, the sums that it kept.
+    """
+    found = {site: figures(protocol, sums) for site, sums in kept.items()}
+    apart = {site: one for site, sums in kept.items() if (one := against_bar(protocol, under(sums, MODEL))) is not None}
+    said = judged(protocol, {site: one for site, one in apart.items() if "metrics" in found[site]})
+    few = "fewer patients than may be told were tested there, in all or of a class"
+    said |= {site: Verdict("cannot_say", few) for site in apart.keys() - said.keys()}
+    return {
+        "sites": {site: one["metrics"] for site, one in sorted(found.items()) if "metrics" in one},
+        "tested": {site: one["patients"]["all"] for site, one in found.items() if "metrics" in one},
+        "verdicts": {site: one.word for site, one in sorted(said.items())},
+        "verdict_notes": {site: one.note for site, one in sorted(said.items())},
+    }
+
+
+def own(protocol: Protocol, result: Mapping[str, Any], site: str, kept: Arrays) -> dict[str, Any]:
+    """Return what one hospital's own copy of a result shows beside the totals: its own figures, from the sums that it kept.
+
+    Args:
+        protocol: the signed plan.
+        result: as it was released.
+        site: whose copy it is.
+        kept: its own sums.
+    """
+    found = figures(protocol, kept)
+    mine = by_site(protocol, {site: kept})
+    told = {**result["metrics"][MODEL]["sites"], **mine["sites"]}
+    verdicts, notes = ({**mine[part], **result[part]} for part in ("verdicts", "verdict_notes"))
+    return {"own": found, "metrics": {MODEL: {**result["metrics"][MODEL], "sites": told}}, "verdicts": verdicts, "verdict_notes": notes}
+
+
+def tested_model(protocol: Protocol) -> dict[str, Any]:
+    """Return which model is tested, by the digest of its file."""
+    model = protocol.model
+    return {
+        "kind": model.kind,
+        "file": model.file,
+        "digest": protocol.initial.get("file"),
+        "trained_on": model.trained_on,
+        "inputs": list(inputs_of(protocol)),
+    }
+
+
+def statement(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the passport states, of a result."""
+    return {"passport": 1, **{name: result[name] for name in _STATED if name in result}}
+
+
+def signed(stated: Mapping[str, Any], signer: Signer) -> dict[str, Any]:
+    """Return the passport: the statement, the signer's key, and a signed note that names the statement's digest."""
+    return {"passport": dict(stated), "vkey": signer.vkey, "note": signer.sign(note_text(stated))}
+
+
+def _verdict(protocol: Protocol, total: Arrays, told: bool) -> dict[str, Any]:
+    """Return the verdict over all sites, in one word and with the reason."""
+    apart = against_bar(protocol, under(total, MODEL))
+    if apart is None:
+        return {"word": None, "note": "the plan states no bar"}
+    if not told:
+        return {"word": "cannot_say", "note": "too few patients to tell anything"}
+    (found,) = judged(protocol, {"all": apart}).values()
+    return {"word": found.word, "note": found.note}
+
+
+WORDS = (*(claim.word for claim in AGAINST_BAR), "cannot_say")
+"""Words of a verdict against the bar."""
+
+
+def _warnings(protocol: Protocol, total: Arrays, sites: int, held: int, told: bool) -> list[str]:
+    """Return what a reader must know before anything else."""
+    found = [FEW[sites - held]] if sites - held in FEW else []
+    if held:
+        least = protocol.privacy.smallest_count
+        found.append(
+            f"{held} of {sites} sites held everything back, with fewer than {least} patients in all or of a class; they are in no figure."
+        )
+    if not told:
+        return [
+            *found,
+            f"Fewer than {protocol.privacy.smallest_count} patients were tested, in all or of a class: no figure is given ({WITHHELD}).",
+        ]
+    whole = under(total, MODEL)
+    chance = protocol.question_plugin.chance(under(whole, "test"))[protocol.primary]
+    gain = protocol.direction * (np.atleast_1d(replicated(protocol, whole)[protocol.primary]) - chance)
+    low = Estimate.of(gain).low
+    if low is None or low <= 0:
+        name = protocol.primary.replace("_", " ")
+        found.append(f"The model is not shown to be better than guessing: by guessing, {name} would be {chance:.3f} on these patients.")
+    return found
