@@ -2,11 +2,13 @@
 
 The model is a logistic regression that scikit-learn fitted on every second patient (UCI heart disease, CC BY 4.0); the hospitals bring the
 others. Gates, coordinator and hub are real and on this machine; the sums travel plain and under masks. Areas can differ by pairs of
-patients whose scores fall into one of 256 bins; how much that can be is worked out from the pooled scores and stands beside the difference.
+patients whose scores fall into one of 256 bins, and all figures by the three places to which they are written; how much that can be is
+worked out from the pooled scores and stands beside the difference.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import tempfile
@@ -22,6 +24,7 @@ from tests.learning.finished_studies import logistic
 from wardround import load_study
 from wardround.data.load import prepare
 from wardround.data.site_file import load_site
+from wardround.learning.assessed import PLACES
 from wardround.learning.questions.curves import bins
 from wardround.record.report import Verdict
 from wardround.record.verify import verify
@@ -130,11 +133,16 @@ def between_hospitals(folder: Path, tested: Rows, model: bytes, combine: str, le
     return result, folder / "released"
 
 
+def half_a_place(value: float) -> float:
+    """Return by how much a number can differ from itself written to three significant places."""
+    return 0.5 * 10.0 ** (math.floor(math.log10(abs(value))) - PLACES + 1) if value else 0.0
+
+
 def explained(p: np.ndarray, y: np.ndarray) -> float:
-    """Return by how much the area can differ because pairs of patients share a bin."""
+    """Return by how much the area can differ because pairs of patients share a bin, and three places are written."""
     place = bins(np.log(p / (1 - p)))
     shared = sum(int(np.sum(y[place == one] == 1)) * int(np.sum(y[place == one] == 0)) for one in np.unique(place))
-    return float(shared / 2 / (y.sum() * (1 - y).sum()))
+    return float(shared / 2 / (y.sum() * (1 - y).sum())) + half_a_place(0.9)
 
 
 def areas(result: Mapping[str, Any], p: np.ndarray, y: np.ndarray, listed: list[dict[str, str]]) -> tuple[float, float, int]:
@@ -155,13 +163,13 @@ def areas(result: Mapping[str, Any], p: np.ndarray, y: np.ndarray, listed: list[
 
 
 def others(result: Mapping[str, Any], p: np.ndarray, y: np.ndarray) -> tuple[float, float, int]:
-    """Return the difference of the Brier score, the worst one of net benefit, and how many cells of calibration count otherwise."""
+    """Return the difference of the Brier score, the worst of a net benefit beyond three places, and how many cells count otherwise."""
     brier = abs(result["metrics"]["model"]["all"]["brier"]["value"] - float(np.mean((p - y) ** 2)))
     worst = 0.0
     for one in result["decision"]:
         t, treated = one["threshold"], p >= one["threshold"]
         benefit = (np.sum(treated & (y == 1)) - t / (1 - t) * np.sum(treated & (y == 0))) / len(y)
-        worst = max(worst, abs(one["model"]["value"] - benefit))
+        worst = max(worst, abs(one["model"]["value"] - benefit) - half_a_place(one["model"]["value"]))
     wrong = sum(
         (one["count"], one["positives"]) != (int(inside.sum()), int(y[inside].sum()))
         for one in result["calibration"]["groups"]

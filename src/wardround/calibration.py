@@ -25,6 +25,7 @@ from wardround.engines.inprocess import Place
 from wardround.engines.messages import Message, task_message, update_message
 from wardround.engines.parts import SIZE, Body
 from wardround.simulated import SimulatedStudy
+from wardround.study.arrays import from_bytes
 from wardround.study.canonical import canonical
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Engine
@@ -228,6 +229,9 @@ def _found(asked: Mapping[str, Any]) -> dict[str, Any]:
     if asked["part"] != "study":
         return {"peak": _resident(asked["part"], Protocol.model_validate(asked["protocol"]))}
     plans = {int(most): Protocol.model_validate(plan) for most, plan in asked["plans"].items()}
+    if asked.get("model"):
+        model = from_bytes(Path(asked["model"]).read_bytes())
+        plans = {most: plan.bringing(model) for most, plan in plans.items()}
     runs = [{**run(plans[most], asked["rows"], workers), "most": most} for most, workers in asked["runs"]]
     return {"runs": runs, "peak": peak()}
 

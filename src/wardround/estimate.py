@@ -11,11 +11,14 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wardround.rates import Rates, priced
+from wardround.study.arrays import to_bytes
 from wardround.study.errors import ProtocolError, WardroundError
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.rehearsed import shortened
@@ -124,8 +127,10 @@ def calibrate(protocol: Protocol, rows: Mapping[str, int]) -> Calibration:
     rounds = min(max(_longest(protocol) // SHARE, SOME[0]), SOME[1])
     plans = {str(most): _shortened(protocol, most).model_dump(mode="json") for most in (FEW, rounds)}
     asked = {"part": "study", "protocol": plans[str(FEW)], "plans": plans, "rows": tried}
-    study = _child({**asked, "runs": [[FEW, 0], [FEW, 0], [rounds, 0]]})
-    worker = _child({**asked, "runs": [[FEW, 1]]})
+    with tempfile.TemporaryDirectory() as place:
+        asked["model"] = _laid_down(protocol, Path(place))
+        study = _child({**asked, "runs": [[FEW, 0], [FEW, 0], [rounds, 0]]})
+        worker = _child({**asked, "runs": [[FEW, 1]]})
     for one in (*study["runs"], *worker["runs"]):
         if one["refused"]:
             raise WardroundError(f"On made-up rows a site refused: {one['refused'][0]}", "Rehearse the study: wardround study rehearse.")
@@ -133,6 +138,14 @@ def calibrate(protocol: Protocol, rows: Mapping[str, int]) -> Calibration:
     scale = max(rows.values()) / max(tried.values())
     cold, few, some = study["runs"]
     return Calibration(cold, few, some, worker["runs"][0], study["peak"], resident[0], resident[1], tried, scale)
+
+
+def _laid_down(protocol: Protocol, place: Path) -> str:
+    """Lay down for the process apart the model to be tested, which is not in the plan's text; return where, nothing where none is."""
+    if not protocol.evaluates:
+        return ""
+    (place / "model.safetensors").write_bytes(to_bytes(protocol.brought))
+    return str(place / "model.safetensors")
 
 
 def _shortened(protocol: Protocol, most: int) -> Protocol:

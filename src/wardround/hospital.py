@@ -30,11 +30,11 @@ from wardround.record.envelope import INVITE
 from wardround.record.envelope import open as open_envelope
 from wardround.record.note import VerifierKey, fingerprint
 from wardround.site import approval, evidence, renewal
-from wardround.site.asked import asked_so_far, complaints
 from wardround.site.desk import Desk
 from wardround.site.folder import MEMBERSHIP, PROTOCOL, Membership, SiteFolder, write_bytes, write_text
 from wardround.site.gate import Site, Work
 from wardround.site.journal import Journal
+from wardround.site.reviewing import asked_so_far, complaints
 from wardround.site.rules import FILE, rules_text
 from wardround.site.sessions import Sessions
 from wardround.study.arrays import Arrays, from_bytes
@@ -42,6 +42,7 @@ from wardround.study.canonical import digest
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError
 from wardround.study.files import Data, blocks
 from wardround.study.interfaces import Reply
+from wardround.study.protocol import Protocol
 from wardround.study.task import Refusal
 
 SITE_FILE, LOCK = "site.toml", "lock"
@@ -180,6 +181,8 @@ def _fetch_protocol(folder: SiteFolder, member: Membership, body: Body) -> None:
         link.close()
     if digest(data) != member.protocol:
         raise VerificationError("The protocol on the hub is not the one that the invite names.", _AGAIN)
+    if Protocol.model_validate(json.loads(data)).rehearsal:
+        raise PolicyRefused("The invite is to a rehearsal, which nobody joins.", "Ask the coordinating centre for one to the study itself.")
     write_bytes(folder.path / PROTOCOL, data)
 
 
@@ -204,8 +207,15 @@ def approve(folder: SiteFolder, role: str) -> None:
 
     Raises:
         StoreError: no snapshot was prepared.
-        PolicyRefused: the hospital's own rules forbid the study; names the rule.
+        PolicyRefused: the hospital's own rules forbid the study; names the rule. Or the plan is a rehearsal's, which nobody approves.
     """
+    if folder.protocol.rehearsal:
+        raise PolicyRefused("This plan is a rehearsal's, and nobody approves one.", "Ask the coordinating centre for the study's own plan.")
+    sign(folder, role)
+
+
+def sign(folder: SiteFolder, role: str) -> None:
+    """Sign what `approve` lets through, or the plan of a rehearsal, in its own folder; raises as that does."""
     brought = folder.brought
     for rule, why in complaints(folder, time.time()):
         raise PolicyRefused(f"{FILE}, rule {rule}: {why}.", "Change the rule if the hospital allows it, or refuse: wardround site refuse.")
@@ -367,7 +377,7 @@ def take_part(
         rules = folder.rules
         gate = folder.gate(connection, frozenset({folder.protocol.digest}), rules)
         newer = renewal.Renewal(folder, connection, journal, rules)
-        desk = Desk(gate, journal, connection, lambda work: worker(work, known(desk.site)), rules, renewal=newer)
+        desk = Desk(gate, journal, connection, newer.same(lambda work: worker(work, known(desk.site))), rules, renewal=newer)
         agent = Agent(folder, connection, journal, desk, say)
         try:
             agent.run(until or threading.Event())

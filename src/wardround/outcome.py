@@ -104,7 +104,7 @@ def federated_outcome(
         "site_results": protocol.evaluation.site_results,
         "synthetic": any(one["source"] in names("source") and find("source", str(one["source"])).synthetic for one in sites.values()),
         "warnings": _warnings(protocol, totals.get("federated", {})),
-        "sites": sites,
+        "sites": preflight.unsized(protocol, sites),
         **_judged_in_all(protocol, totals),
         **(passport.over_all(protocol, judged) if protocol.evaluates else {}),
     }

@@ -12,20 +12,15 @@ from typing import Any
 import numpy as np
 
 from wardround.learning.algorithms.assess import HELD, MODEL, TOOK_PART
-from wardround.learning.assessed import AGAINST_BAR, WITHHELD, against_bar, algorithm, figures, judged
+from wardround.learning.assessed import AGAINST_BAR, AT_HALF, BEYOND, WITHHELD, against_bar, algorithm, beyond, figures, judged
 from wardround.learning.evaluation import Estimate, Verdict, replicated
 from wardround.learning.finished import inputs_of
+from wardround.privacy.disclosure import held_totals
 from wardround.record.note import Signer
 from wardround.record.passport import note_text
+from wardround.record.passport import statement as statement
 from wardround.study.arrays import Arrays, under
 from wardround.study.protocol import Protocol
-
-_STATED = (
-    "study", "title", "purpose", "question", "unit", "protocol_digest", "tested_model", "simulation", "synthetic", "site_results", "sites",
-    "took_part", "smallest_count", "primary", "lower_is_better", "bar", "verdict", "patients", "metrics", "calibration", "decision",
-    "subgroups", "verdicts", "verdict_notes", "blinded", "note", "warnings", "privacy", "refusals", "software",
-)  # fmt: skip
-"""What of a result stands in the passport: all but how long it took and on what machine."""
 
 FEW = {
     1: "Only one site took part: the totals are that site's own figures.",
@@ -67,9 +62,32 @@ def with_sites(protocol: Protocol, result: Mapping[str, Any], kept: Mapping[str,
     """
     found = by_site(protocol, kept)
     metrics = {MODEL: {**result["metrics"][MODEL], "sites": found.pop("sites")}}
-    tested = found.pop("tested")
-    sites = {site: {**one, **({"test": tested[site]} if site in tested else {})} for site, one in result["sites"].items()}
-    return {**result, "metrics": metrics, "sites": sites, **found}
+    del found["tested"]
+    tested = {site: round(float(under(sums, MODEL)["patients"][0])) for site, sums in kept.items()}
+    return {**result, "metrics": metrics, "sites": _counts(result["sites"], tested, protocol.privacy.smallest_count), **found}
+
+
+def _counts(sites: Mapping[str, Mapping[str, Any]], tested: Mapping[str, int], least: int) -> dict[str, dict[str, Any]]:
+    """Return what a result says of each site's patients with how many it tested, where neither gives a small count away.
+
+    The tested of all sites are known, so that a site's follow from the others'; a snapshot less the tested are the patients whom the site
+    declared as training patients of this model. Where few of these are anywhere, no site's counts are told.
+
+    Args:
+        sites: by site, what is said of its snapshot.
+        tested: by site, how many patients.
+        least: k.
+    """
+    names = sorted(sites.keys() & tested.keys())
+    declared = [one["patients"] - tested[site] for site in names if isinstance((one := sites[site]).get("patients"), int)]
+    if any(0 < count < least for count in declared):
+        return {site: {"patients": WITHHELD, "examples": WITHHELD, "source": one["source"]} for site, one in sites.items()}
+    hidden = held_totals(np.array([tested[site] for site in names]), least)
+    hidden |= np.array([sites[site].get("patients") == WITHHELD for site in names], dtype=bool)
+    if 0 < sum(tested[site] for site, hide in zip(names, hidden, strict=True) if hide) < least:
+        hidden[:] = True
+    told = {site: tested[site] for site, hide in zip(names, hidden, strict=True) if not hide}
+    return {site: {**one, **({"test": told[site]} if site in told else {})} for site, one in sites.items()}
 
 
 def by_site(protocol: Protocol, kept: Mapping[str, Arrays]) -> dict[str, Any]:
@@ -84,12 +102,20 @@ def by_site(protocol: Protocol, kept: Mapping[str, Arrays]) -> dict[str, Any]:
     said = judged(protocol, {site: one for site, one in apart.items() if "metrics" in found[site]})
     few = "fewer patients than may be told were tested there, in all or of a class"
     said |= {site: Verdict("cannot_say", few) for site in apart.keys() - said.keys()}
+    said |= {
+        site: Verdict("cannot_say", BEYOND) for site in said if "metrics" in found[site] and beyond(protocol, under(kept[site], MODEL))
+    }
     return {
-        "sites": {site: one["metrics"] for site, one in sorted(found.items()) if "metrics" in one},
+        "sites": {site: _beside(one["metrics"]) for site, one in sorted(found.items()) if "metrics" in one},
         "tested": {site: one["patients"]["all"] for site, one in found.items() if "metrics" in one},
         "verdicts": {site: one.word for site, one in sorted(said.items())},
         "verdict_notes": {site: one.note for site, one in sorted(said.items())},
     }
+
+
+def _beside(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a site's metrics as they may stand beside those over all: errors at one half are left out, which could be subtracted."""
+    return {name: one for name, one in metrics.items() if name not in AT_HALF}
 
 
 def own(protocol: Protocol, result: Mapping[str, Any], site: str, kept: Arrays) -> dict[str, Any]:
@@ -120,11 +146,6 @@ def tested_model(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def statement(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the passport states, of a result."""
-    return {"passport": 1, **{name: result[name] for name in _STATED if name in result}}
-
-
 def signed(stated: Mapping[str, Any], signer: Signer) -> dict[str, Any]:
     """Return the passport: the statement, the signer's key, and a signed note that names the statement's digest."""
     return {"passport": dict(stated), "vkey": signer.vkey, "note": signer.sign(note_text(stated))}
@@ -137,6 +158,8 @@ def _verdict(protocol: Protocol, total: Arrays, told: bool) -> dict[str, Any]:
         return {"word": None, "note": "the plan states no bar"}
     if not told:
         return {"word": "cannot_say", "note": "too few patients to tell anything"}
+    if beyond(protocol, under(total, MODEL)):
+        return {"word": "cannot_say", "note": BEYOND}
     (found,) = judged(protocol, {"all": apart}).values()
     return {"word": found.word, "note": found.note}
 
@@ -159,6 +182,8 @@ def _warnings(protocol: Protocol, total: Arrays, sites: int, held: int, told: bo
             f"Fewer than {protocol.privacy.smallest_count} patients were tested, in all or of a class: no figure is given ({WITHHELD}).",
         ]
     whole = under(total, MODEL)
+    if beyond(protocol, whole):
+        found.append(f"M{BEYOND[1:]}: the figures can be far from those of the model's own scores.")
     chance = protocol.question_plugin.chance(under(whole, "test"))[protocol.primary]
     gain = protocol.direction * (np.atleast_1d(replicated(protocol, whole)[protocol.primary]) - chance)
     low = Estimate.of(gain).low

@@ -107,6 +107,12 @@ def table_of(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found[0] if found else None
 
 
+def unsized(protocol: Protocol, sites: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what a result tells of each site; in a preflight without names nothing, since a size beside a name would tell the letter."""
+    hidden = is_preflight(protocol) and protocol.evaluation.site_results != "open"
+    return {site: dict.fromkeys(one) if hidden else dict(one) for site, one in sites.items()}
+
+
 def own(protocol: Protocol, result: Mapping[str, Any], site: str, kept: Arrays) -> dict[str, Any]:
     """Return what a hospital's own copy of a result has in place of the released one: itself under its own name.
 

@@ -57,9 +57,12 @@ def publish(
         StoreError: the disk refused; run again, nothing is lost.
     """
     text = (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-    named = {entry["site"] for entry in log.entries() if entry["t"] == "kept"}  # before this was killed
+    named = {entry["site"] for entry in log.entries() if entry["t"] in ("kept", "unheard")}  # before this was killed
     for site in sorted(kept.keys() - named):
         log.append("kept", site=site, envelope=dict(kept[site]))
+    joined = {entry["site"] for entry in log.entries() if entry["t"] == "join"}
+    for site in sorted(joined - sites.keys() - kept.keys() - named):
+        log.append("unheard", site=site)
     with sentences():
         if released is not None and released.model is not None:
             _write(folder / "model.safetensors", to_bytes(released.model))

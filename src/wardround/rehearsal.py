@@ -8,6 +8,7 @@ command, which first looks whether it can. What stands in the way of a round on 
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import statistics
 import tempfile
@@ -22,7 +23,7 @@ from wardround import centre
 from wardround.calibration import made_up
 from wardround.coordinator import events
 from wardround.coordinator.enrolment import Enrolment
-from wardround.coordinator.folder import INITIAL, OFFERED, PROTOCOL, REHEARSAL, SETTINGS, Folder
+from wardround.coordinator.folder import INITIAL, OFFERED, PROTOCOL, REHEARSAL, RUN, SETTINGS, Folder
 from wardround.coordinator.store import sentences
 from wardround.data.site_file import load_site
 from wardround.engines import hub, hubkeys
@@ -195,6 +196,7 @@ def _laid_out(folder: Folder) -> Folder:
             (place / "hub" / name).symlink_to(Path("..") / ".." / "hub" / name)
         (place / PROTOCOL).write_bytes(rehearsal_of(folder.protocol).canonical)
         (place / OFFERED).write_bytes(folder.protocol.canonical)
+        (place / RUN).write_text(secrets.token_hex(8), encoding="ascii")
     return Folder(place)
 
 

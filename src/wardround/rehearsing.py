@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from wardround import hospital
 from wardround.calibration import made_up
 from wardround.coordinator.folder import REHEARSAL
 from wardround.engines.agent import Say
+from wardround.record.note import VerifierKey
 from wardround.site.folder import MEMBERSHIP, PROTOCOL, SiteFolder, write_bytes, write_text
 from wardround.site.gate import Brought
 from wardround.site.rules import FILE
@@ -69,24 +71,28 @@ def room(place: Path, size: int) -> str:
 def set_up(folder: SiteFolder) -> SiteFolder:
     """Make the rehearsal's folder anew, with the site's own keys and made-up rows, and return it.
 
+    Its log has a name that no other log ever has, since two logs of one name and key would look like one that was forked.
+
     Args:
         folder: of a hospital that has joined.
 
     Raises:
         StoreError: the disk refused.
+        ProtocolError: the hospital was invited to a plan that is a rehearsal itself.
     """
     from wardround.data.load import prepare
 
     protocol, place = rehearsal_of(folder.protocol), folder.path / REHEARSAL
-    if place.exists() and hospital.running(place):
-        raise StoreError("This hospital rehearses already, in another process.", "Wait for it to end, or stop it.")
+    known = folder.membership.coordinator_key
+    named = VerifierKey(f"{known.name}/rehearsal-{secrets.token_hex(8)}", known.public).text
+    member = replace(folder.membership, protocol=protocol.digest, coordinator=named)
     try:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700)
         (place / "keys").symlink_to(Path("..") / "keys")
         write_bytes(place / PROTOCOL, protocol.canonical)
         write_text(place / FILE, _RULES)
-        write_text(place / MEMBERSHIP, json.dumps(asdict(replace(folder.membership, protocol=protocol.digest)), indent=1) + "\n")
+        write_text(place / MEMBERSHIP, json.dumps(asdict(member), indent=1) + "\n")
     except OSError as error:
         raise StoreError(f"{place} cannot be written ({error.strerror}).", "Make room on this disk, then rehearse again.") from error
     made = SiteFolder(place)
@@ -94,15 +100,17 @@ def set_up(folder: SiteFolder) -> SiteFolder:
     done = prepare(site, protocol, made.snapshots)
     rows, training = len(done.dataset), len(done.dataset.rows("train"))
     made.bring(Brought(done.digest, done.dataset.patients, training, site.source.kind, rows))
-    hospital.approve(made, ROLE)
+    hospital.sign(made, ROLE)
     return made
 
 
 def take_part(folder: SiteFolder, say: Say) -> None:
-    """Take part in the rehearsal that is served, until it ends.
+    """Take part in the rehearsal that is served, until it ends; meanwhile nothing else takes part as this hospital.
 
     Raises:
-        StoreError: the disk refused, or another process rehearses here.
+        StoreError: the disk refused, or another process takes part as this hospital, in the study or in a rehearsal.
+        PolicyRefused: the study itself is served.
         NotAdmitted: the coordinating centre cut this site off.
     """
-    hospital.run(set_up(folder), say)
+    with hospital.held(folder.path):
+        hospital.run(set_up(folder), say)

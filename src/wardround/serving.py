@@ -41,7 +41,7 @@ from wardround.record.log import Log
 from wardround.record.note import VerifierKey
 from wardround.standing import Watcher
 from wardround.study.canonical import canonical
-from wardround.study.errors import QuorumNotMet, StoreError, Unreachable, VerificationError, WardroundError
+from wardround.study.errors import NeverCloses, QuorumNotMet, StoreError, Unreachable, VerificationError, WardroundError
 from wardround.study.files import Data, blocks
 
 STATE = "state.sqlite"
@@ -116,7 +116,11 @@ class Serving:
         self._receive_sites()
 
     def run(self) -> Mapping[str, Any]:
-        """Run what is left to run, and return the contents of `result.json`."""
+        """Run what is left to run, and return the contents of `result.json`.
+
+        Raises:
+            NeverCloses: a round needs a site that has left.
+        """
         released = self.store.meta("released")
         if released is None:
             self.gather_approvals()
@@ -184,17 +188,9 @@ class Serving:
 
     def _receive_sites(self) -> None:
         body = parts.put_data(self._link, self._subjects.parts, self._folder.offered.canonical)
-        reception = Reception(
-            self._protocol.study,
-            self._folder.offered.digest,
-            body,
-            self._folder.key,
-            self._desk_enrolment,
-            self.presence,
-            self._prepare,
-            self._follow,
-            self._note,
-        )
+        plans, key, there = (self._folder.offered.digest, self._protocol.digest, body), self._folder.key, self.presence
+        hands = (self._prepare, self._follow, self._note)
+        reception = Reception(self._protocol.study, *plans, key, self._desk_enrolment, there, *hands)
         self._link.serve(self._subjects.join("*"), reception.join)
         self._link.serve(self._subjects.beat("*"), reception.beat)
         self._watcher.start(lambda: self.approved - self._taken, self._words, lambda: self._keeper.trouble)
@@ -294,6 +290,8 @@ class Serving:
 
     def _settle(self, message: Message) -> None:
         site, content = message.sender, message.content
+        if message.protocol != self._protocol.digest:
+            raise VerificationError("It is of another plan than the one that is served.", "Send it when that one is served.")
         match message.kind:
             case "approval":
                 self._approve(message)
@@ -317,6 +315,13 @@ class Serving:
     def _approve(self, message: Message) -> None:
         """Note a site's signed approval of this exact protocol."""
         site, content = message.sender, message.content
+        vkey = VerifierKey.parse(str(content["vkey"]))
+        public = self._members()[site].identity
+        statement = canonical({"protocol": self._protocol.digest, "site": site, "role": content["role"]})
+        same_key = vkey.public.public_bytes_raw() == public.public_bytes_raw()
+        if not same_key or open_envelope(content["envelope"], APPROVAL, public) != statement:
+            raise VerificationError("It does not approve this protocol.", "Approve again at the site.")
+        self._declined.discard(site)
         if site in self.approved:
             return
         most = self._protocol.bounds.sites
@@ -324,13 +329,6 @@ class Serving:
             why = f"there is room for {most} sites" if len(self.approved) >= most else "the study had begun"
             self._note(f"{site} approved, but {why}; it does not take part.")
             return
-        vkey = VerifierKey.parse(str(content["vkey"]))
-        public = self._members()[site].identity
-        statement = canonical({"protocol": self._protocol.digest, "site": site, "role": content["role"]})
-        same_key = vkey.public.public_bytes_raw() == public.public_bytes_raw()
-        if message.protocol != self._protocol.digest or not same_key or open_envelope(content["envelope"], APPROVAL, public) != statement:
-            raise VerificationError("It does not approve this protocol.", "Approve again at the site.")
-        self._declined.discard(site)
         self._log.append("join", site=site, vkey=vkey.text)
         self._log.append("approval_seen", site=site, protocol=self._protocol.digest, entry=content["entry"], head=list(content["head"]))
         self.approved = frozenset({*self.approved, site})
@@ -357,6 +355,8 @@ class Serving:
             try:
                 earlier = run_study(self._protocol, steps, self.engine, book, self._folder.initial)
                 break
+            except NeverCloses:
+                raise  # who left is not waited for
             except QuorumNotMet as error:
                 pause = self._wait_for_quorum(error, pause)
         self._collect_records()

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.cli.terminal import Terminal
 from tests.engines.federated import POLICY, open_protocol
-from tests.engines.test_newer_rows import PATIENTS, SITE_FILE, other_a, table
+from tests.engines.test_newer_rows import PATIENTS, SECURE, SITE_FILE, other_a, table
 from tests.site.test_site_folder import MEMBER
 from tests.study.test_lasting import COUNTS
 from wardround import bringing, hospital
@@ -32,9 +32,9 @@ from wardround.study.protocol import Protocol
 from wardround.study.protocol.load import read_protocol
 from wardround.study.task import Receipt, Task, Update
 
-FROZEN, ROLLING = open_protocol(), open_protocol(data="rolling")
+FROZEN, ROLLING = open_protocol(), open_protocol(data="rolling", **SECURE)
 COUNTED = read_protocol(COUNTS.replace('data = "rolling"', "").replace("age = ", "a = ").replace("[0, 120]", "[-5, 5]"), "study.toml")
-LIMITS = '[statistics]\nledger = "ledger"\nstudies = 5\ncounts = 5000\nsmallest_count = 10\n'
+LIMITS = '[statistics]\nledger = "../ledger"\nstudies = 5\ncounts = 5000\nsmallest_count = 10\n'
 ZERO = f"sha256:{'0' * 64}"
 
 
@@ -154,31 +154,45 @@ def test_a_site_file_without_a_list_has_nobody_to_withdraw(tmp_path: Path) -> No
         bringing.withdraw(folder)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["prepare", "withdraw", "take"]), st.sets(st.integers(0, PATIENTS - 1), max_size=12)), max_size=6),
-    st.booleans(),
+STEPS = st.tuples(
+    st.sampled_from(["prepare", "withdraw"]), st.sets(st.integers(0, PATIENTS + 2), max_size=12), st.integers(0, 3), st.booleans()
 )
+
+
+@given(st.lists(STEPS, max_size=5), st.booleans())
+@example([("prepare", set(), 1, False), ("withdraw", {PATIENTS}, 1, True)], True)
+@example([("prepare", set(), 1, False), ("prepare", {PATIENTS, 3}, 1, True), ("withdraw", set(), 1, True)], True)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_who_was_on_a_list_once_is_in_no_later_snapshot(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, set[int]]], rolls: bool
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, set[int], int, bool]], rolls: bool
 ) -> None:
-    """Whatever the order of lists, commands and rounds, and also if a later list is shorter."""
+    """Whatever the order of lists, commands, newcomers and rounds, also of those who are in a waiting snapshot only, and for good."""
     folder = hospital_at(tmp_path_factory.mktemp("any") / "north", ROLLING if rolls else FROZEN)
-    whole = set(read_snapshot(folder.snapshot).columns["b"])
-    patient_b = dict(enumerate(_b_by_patient(folder)))
-    out: set[int] = set()
-    waiting: set[int] = set()
-    for step, listed in steps:
-        if step == "take":
+    patient_b = dict(enumerate([*_b_by_patient(folder), *(newcomer(one)["b"] for one in range(3))]))
+    there, out = set(range(PATIENTS)), set[int]()
+    for command, listed, newcomers, takes in steps:
+        table(folder.path, 0, lambda found, many=newcomers: found.extend(newcomer(one) for one in range(many)))  # type: ignore[misc]
+        (folder.path / "opt-out.txt").write_text("\n".join(f"p-{one}" for one in listed))
+        {"prepare": bringing.prepare, "withdraw": bringing.withdraw}[command](folder)
+        there |= set(range(PATIENTS, PATIENTS + newcomers)) if command == "prepare" else set()
+        out |= listed & there
+        if takes:
             renewed(folder)
-            out = set(waiting)
-        else:
-            (folder.path / "opt-out.txt").write_text("\n".join(f"p-{one}" for one in listed))
-            {"prepare": bringing.prepare, "withdraw": bringing.withdraw}[step](folder)
-            waiting |= listed
-        assert not {patient_b[one] for one in out} & set(read_snapshot(folder.snapshot).columns["b"])
+            assert not values(folder) & {round(float(patient_b[one]), 5) for one in out}
     renewed(folder)
-    assert set(read_snapshot(folder.snapshot).columns["b"]) == whole - {patient_b[one] for one in waiting}
+    assert not values(folder) & {round(float(patient_b[one]), 5) for one in out}
+    assert {round(float(patient_b[one]), 5) for one in set(range(PATIENTS)) - out} <= values(folder), "nobody else is left out"
+    assert on_hold(folder) == "" or not rolls
+
+
+def newcomer(number: int) -> dict[str, Any]:
+    """Return the row of a patient who was not in the table at first."""
+    return {"MRN": f"P{PATIENTS + number:03d}", "a": "1.0", "b": f"{0.12345 + number}", "sex": "f", "ill": 1}
+
+
+def values(folder: SiteFolder) -> set[float]:
+    """Return the values of b in the snapshot in use, by which patients are known here."""
+    return {round(float(one), 5) for one in read_snapshot(folder.snapshot).columns["b"]}
 
 
 def _b_by_patient(folder: SiteFolder) -> list[float]:
@@ -194,7 +208,7 @@ def test_the_older_snapshot_and_its_pseudonyms_leave_the_disk(tmp_path: Path) ->
     assert folder.brought.snapshot.endswith(older), "not before the gate takes the newer one"
     gate = renewed(folder)
     newer = folder.brought.snapshot.removeprefix("sha256:")
-    assert {path.name for path in folder.snapshots.iterdir()} == {newer, f"{newer}.who"} and newer != older
+    assert {path.name.partition(".")[0] for path in folder.snapshots.iterdir()} == {newer} and newer != older
     assert gate.state.snapshot == folder.brought.snapshot and pending(folder) is None
     with closing(folder.database()) as connection:
         assert approval.approval(Journal(connection), folder.protocol.digest, folder.brought)["role"] == "officer"
@@ -283,7 +297,7 @@ def test_a_withdrawal_after_counts_have_left_ends_a_study_of_counts(tmp_path: Pa
             renewed(folder)
         assert bool(on_hold(folder)) is begun
         assert folder.brought.patients == PATIENTS - 1
-    assert "Further counts would show who is in one only" in on_hold(folder)
+    assert "would show who is in one only" in on_hold(folder)
 
 
 def test_a_patient_may_not_move_to_another_part_by_a_newer_split(tmp_path: Path) -> None:
@@ -294,7 +308,7 @@ def test_a_patient_may_not_move_to_another_part_by_a_newer_split(tmp_path: Path)
     (folder.path / "opt-out.txt").write_text("P007\n")
     with pytest.raises(DataError, match="stand in another part") as caught:
         bringing.prepare(folder)
-    assert "never be trained on" in caught.value.remedy
+    assert "is never trained on" in caught.value.remedy
     renewed(folder)
     assert folder.brought.patients == before.patients - 1, "the withdrawal holds all the same"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from wardround import simulate
-from wardround.calibration import made_up, run
-from wardround.estimate import Calibration, _grown, _more, estimate
+from wardround.calibration import _found, made_up, run
+from wardround.estimate import Calibration, _grown, _laid_down, _more, _shortened, estimate
 from wardround.rates import priced, read_rates
 from wardround.simulation import load_study
 from wardround.study.errors import ProtocolError
@@ -88,6 +88,16 @@ def test_a_failure_of_the_process_apart_is_an_error_with_its_remedy() -> None:
         [sys.executable, "-m", "wardround.calibration"], input=json.dumps(asked), capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["runs"] == []
+
+
+def test_the_model_of_an_evaluation_is_laid_down_for_the_process_apart(tmp_path: Path) -> None:
+    plan = load_study(EXAMPLES / "evaluation" / "study.toml").protocol
+    short = _shortened(plan, 1).model_dump(mode="json")
+    asked = {"part": "study", "plans": {"1": short}, "rows": dict.fromkeys(ROWS, 60), "runs": [[1, 0]]}
+    with pytest.raises(ProtocolError, match="the model's file was not read"):
+        _found(asked)
+    (one,) = _found({**asked, "model": _laid_down(plan, tmp_path)})["runs"]
+    assert not one["refused"] and [row["phase"] for row in one["rounds"]] == ["test"] and one["rounds"][0]["bytes_up"] > 0
 
 
 def test_a_price_follows_from_the_sheet_and_names_what_is_not_in_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from wardround.simulation import simulate
 from wardround.study.errors import DataError, StoreError
 from wardround.study.protocol import Protocol
 
-SITES = ("north", "south")
+SITES = ("north", "south", "west")
 Change = Callable[[list[dict[str, Any]]], None]
 
 
@@ -27,7 +27,8 @@ class Stopped(KeyboardInterrupt):
 
 
 def agreed(data: str) -> Protocol:
-    made = plan(data=data, phases=PHASES[:2], evaluation={"replicates": 0, "metrics": ["accuracy"], "compare": []})
+    rounds = {"quorum": 3, "combine": "secure"} if data == "rolling" else {"quorum": 2}
+    made = plan(data=data, rounds=rounds, phases=PHASES[:2], evaluation={"replicates": 0, "metrics": ["accuracy"], "compare": []})
     return Protocol.model_validate(made).complete()
 
 

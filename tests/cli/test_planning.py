@@ -10,9 +10,10 @@ import pytest
 from tests.cli.terminal import Terminal
 from wardround.cli.estimate import lines
 from wardround.cli.feasibility import answered
+from wardround.cli.feasibility import lines as flow_lines
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-COUNTS = EXAMPLES / "statistics"
+COUNTS, TEST = EXAMPLES / "statistics", EXAMPLES / "evaluation"
 SITES = [word for name in ("north", "south", "east") for word in ("--site", COUNTS / f"{name}.toml")]
 
 
@@ -36,10 +37,24 @@ def test_a_study_without_criteria_is_refused(wardround: Terminal, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("last", "code"), [({"count": 100}, 0), ({"count": 99}, 1), ({"count": "withheld"}, 2), ({"count": 50, "held_back_at": 1}, 2)]
+    ("last", "code"),
+    [
+        ({"count": 100}, 0),
+        ({"count": 99}, 1),
+        ({"count": "withheld"}, 2),
+        ({"count": 50, "held_back_at": 1}, 2),
+        ({"count": 100, "held_back_at": 1}, 0),
+    ],
 )
 def test_where_a_count_is_hidden_the_answer_is_that_it_cannot_be_said(last: dict[str, Any], code: int) -> None:
     assert answered({"steps": [{"remaining": last}]}, 100) == code
+
+
+def test_a_flow_in_words_says_where_a_number_is_a_lower_bound() -> None:
+    held = {"count": 50, "held_back_at": 2}
+    table = {"start": {"count": 90}, "steps": [{"name": "old", "excluded": held, "remaining": held}]}
+    _, line = flow_lines(table)
+    assert "at least 50 (2 sites held back)" in line and "takes out 50 (+ 2 sites held back)" in line
 
 
 def test_an_estimate_in_words_names_what_is_not_known() -> None:
@@ -71,6 +86,19 @@ def test_a_rehearsal_here_reads_no_row_and_says_what_a_round_takes(wardround: Te
     said = wardround("study", "rehearse", COUNTS / "study.toml", *words)
     assert said.code == 0 and "Nothing stood in the way." in said.out and "on made-up rows" in said.out
     assert wardround("study", "rehearse", COUNTS / "study.toml").code == 2
+
+
+def test_a_test_of_a_finished_model_is_rehearsed(wardround: Terminal) -> None:
+    words = [word for name in ("north", "south", "east") for word in ("--site", TEST / f"{name}.toml")]
+    said = wardround("study", "rehearse", TEST / "study.toml", *words, "--json")
+    assert said.code == 0 and said.document["ok"] and said.document["rounds"] == 1 and said.document["bytes_up"] > 0
+
+
+@pytest.mark.slow
+def test_a_test_of_a_finished_model_is_estimated(wardround: Terminal) -> None:
+    said = wardround("study", "estimate", TEST / "study.toml", "--sites", 3, "--examples", 60, "--json")
+    assert said.code == 0 and said.document["rounds"] == 1
+    assert said.document["simulation"]["bytes_up"] > 0 and said.document["hospitals"]["seconds"] > 0
 
 
 def test_a_hospital_that_has_joined_nothing_rehearses_nothing(wardround: Terminal, tmp_path: Path) -> None:

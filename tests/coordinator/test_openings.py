@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from wardround.coordinator import openings
 from wardround.coordinator.openings import Door, Openings
 from wardround.coordinator.store import Store
+from wardround.record.commitment import commit
 from wardround.study import arrays
 from wardround.study.errors import StoreError
 from wardround.study.files import Kept
@@ -65,7 +67,8 @@ def test_what_was_said_since_is_kept_with_the_entry_that_says_so(committed: bool
     made.put(TURN, FACTS, SUMS)
     arrays.keep(SUMS, tmp_path / "said")
     made.add("open", SAID)
-    made.add("open", Update(SAID.task, "south", Kept(tmp_path / "said"), {}, RECEIPT, ""))
+    fits = replace(RECEIPT, commit=commit(bytes.fromhex(RECEIPT.salt), Kept(tmp_path / "said")))
+    made.add("open", Update(SAID.task, "south", Kept(tmp_path / "said"), {}, fits, ""))
     (tmp_path / "said").unlink()
     if committed:
         store.commit()
@@ -76,6 +79,18 @@ def test_what_was_said_since_is_kept_with_the_entry_that_says_so(committed: bool
         assert said[0][1] == SAID
         assert arrays.arrays_digest(arrays.from_bytes(said[1][1].body)) == arrays.arrays_digest(SUMS)
     again.close()
+
+
+@pytest.mark.parametrize("left", [b"", None])
+def test_a_message_whose_file_is_not_as_it_came_is_unheard_and_not_false(left: bytes | None, store: Store, tmp_path: Path) -> None:
+    made = Openings(store)
+    made.put(TURN, FACTS, SUMS)
+    arrays.keep(SUMS, tmp_path / "said")
+    fits = replace(RECEIPT, commit=commit(bytes.fromhex(RECEIPT.salt), Kept(tmp_path / "said")))
+    made.add("open", Update(SAID.task, "south", Kept(tmp_path / "said"), {}, fits, ""))
+    (kept,) = tmp_path.glob("opening.*")
+    kept.unlink() if left is None else kept.write_bytes(left)
+    assert not made.standing().said
 
 
 def test_it_goes_with_the_closing_and_its_files_only_after_that(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +135,7 @@ def test_another_attempt_is_not_taken_up_and_what_is_false_is_noted_without_what
     def admit(task: Task, update: Update, read: Read[T]) -> T | Refusal:
         return refusal
 
-    door, other = (Door(admit, made, turn, told.append) for turn in (TURN, ("train", 1, 5)))
+    door, other = (Door(admit, {}, made, turn, told.append) for turn in (TURN, ("train", 1, 5)))
     task = Task("small", "sha256:" + "0" * 64, *TURN, "open", "north", 60.0, "sha256:" + "1" * 64, "sha256:" + "2" * 64)
     assert door(task, SAID, lambda layout, body: None) is refusal and door.standing() is None
     door.keep(FACTS, SUMS)

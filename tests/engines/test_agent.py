@@ -86,12 +86,12 @@ SECURE = {"rounds": {"quorum": 3, "combine": "secure", "attempts": 1, "due_secon
 
 
 def test_what_shows_that_a_step_was_broken_is_kept_at_the_hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A coordinator that tells one site of another total than it gave sums to: what it signed stays there, beside the refusal."""
+    """A coordinator that tells sites of another total than they gave sums to: what it signed stays there, beside the refusal."""
     honest = Attempt.tasks
     lie = canonical({"survivors": ["site1", "site2", "site3"]})
 
     def lying(self: Attempt, stage: Stage) -> list[Task]:
-        return [replace(one, relay=lie) if (one.stage, one.site) == ("agree", "site0") else one for one in honest(self, stage)]
+        return [replace(one, relay=lie) if one.stage == "agree" and one.site in ("site0", "site1") else one for one in honest(self, stage)]
 
     monkeypatch.setattr(Attempt, "tasks", lying)
     with federation(tmp_path, open_protocol(**SECURE)) as made:
@@ -113,7 +113,7 @@ def test_what_shows_that_a_step_was_broken_is_kept_at_the_hospital(tmp_path: Pat
         assert all(len(session[name]) == 64 and session[name] not in Path(path).read_text() for name in ("channel", "mask", "seed", "part"))
         others = {one["site"]: one["fingerprint"] for one in status["others"]}
         assert others == {name: gate.folder.fingerprint for name, gate in made.gates.items() if name != "site0"}
-        assert hospital.status(made.gates["site1"].folder)["evidence"] == []
+        assert hospital.status(made.gates["site2"].folder)["evidence"] == []
 
 
 def test_a_hospital_that_names_the_others_takes_no_part_with_one_that_it_does_not_know(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_site_that_is_away_is_named_and_holds_no_round_for_ever(tmp_path: Path
         assert time.monotonic() - began < 40
         assert {(entry["site"], entry["where"]) for entry in entries(made, "refusal")} == {("site3", "deadline")}
         assert events.Lost("site3", 6.0) in made.seen
-        assert "the log of site3 is missing" in str(verify(made.centre.path).text())
+        assert "site3 handed no log over, as the coordinator says" in str(verify(made.centre.path).text())
 
 
 def closed_now() -> str:
@@ -185,6 +185,8 @@ def test_a_site_that_leaves_is_out_at_once_and_the_others_go_on(tmp_path: Path) 
         made.serving.run()
         assert {entry["site"] for entry in entries(made, "refusal")} <= {"site2"}
         assert {entry["site"] for entry in entries(made, "ingress")} == {"site0", "site1", "site3"}
+        assert [entry["site"] for entry in entries(made, "unheard")] == ["site2"]
+        assert not wrong(made.centre.path), "its log is missing evidence, and no contradiction"
         made.gates["site2"].start()
         made.gates["site2"].wait(20)
         assert "left the study" in str(made.gates["site2"].failed[0])

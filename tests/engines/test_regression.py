@@ -39,5 +39,5 @@ def test_a_number_is_learnt_between_hospitals_and_the_interval_is_judged_at_each
         lines = verify(made.centre.path).lines
     assert result["interval"]["sites"] == {} and result["units"]["rmse"] == "d" and not result["refusals"]
     assert result["metrics"]["federated"]["all"]["r2"]["value"] > 0.5
-    assert all(group["rows"] >= 10 for group in result["calibration"])
+    assert all(group["patients"] >= 10 for group in result["calibration"])
     assert lines and not [line for line in lines if line.verdict is Verdict.FAIL]

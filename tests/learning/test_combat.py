@@ -205,6 +205,30 @@ def test_a_constant_or_unknown_field_stays_as_it_is() -> None:
     assert np.allclose(found[:, places], z[:, places], equal_nan=True)
 
 
+@pytest.mark.parametrize("shrink", [True, False])
+@pytest.mark.parametrize("differs", [0.0, 0.01])
+def test_a_field_that_hardly_changes_at_a_site_stays_as_it_is_whatever_covariates_say(shrink: bool, differs: float) -> None:
+    study, data = agreed(MADE_UP, "ill", ["age", "sex"], options={"shrink": shrink}), sites()
+    about, west = about_of(study), data["west"]
+    west.columns["b"][:] = 4.25
+    west.columns["b"][west.rows("train")[0]] += differs
+    west.columns["b"][west.rows("test")[0]] = 12.0
+    found = combat.harmonised_rows(about, combat.solved(added(about, data)), west, shrink)[:, about.places]
+    before = about.numbers(west)
+    assert np.allclose(found[:, 1], before[:, 1]) and not np.allclose(found[:, 0], before[:, 0], equal_nan=True)
+
+
+def test_a_field_that_covariates_explain_wholly_at_a_site_is_not_stretched() -> None:
+    study, data = agreed(MADE_UP, "ill", ["age"], options={"shrink": False}), sites()
+    about, west = about_of(study), data["west"]
+    shared = combat.solved(added(about, data))
+    exact = combat.expected(about, shared, west)[:, 0] * 20
+    values = exact + 1e-3 * np.random.default_rng(1).normal(0, 1, len(exact))
+    values[west.rows("test")[0]] = 12.0
+    other = Dataset({**west.columns, "a": values}, west.patient, west.role)
+    assert np.max(np.abs(combat.harmonised_rows(about, shared, other, shrink=False)[:, about.places[0]])) < 1
+
+
 def test_training_goes_on_with_harmonised_inputs(tmp_path: Path) -> None:
     study, data = agreed(MADE_UP, "ill", ["age", "sex"], train=True), sites()
     result = small(tmp_path, study, data)

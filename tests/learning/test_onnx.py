@@ -11,13 +11,14 @@ import pytest
 
 from tests.learning.finished_studies import BIAS, WEIGHTS, logistic, need_onnx, text, write
 from wardround import load_study
-from wardround.learning import onnxfile
+from wardround.learning import onnxfile, onnxsize
 from wardround.learning.finished import scores_of
 from wardround.learning.onnxfile import inspect, run
 from wardround.study.dataset import Dataset
 from wardround.study.errors import DataError, MissingExtra, ProtocolError, WardroundError
 from wardround.study.findings import FileRefused
 from wardround.study.protocol.load import read_protocol
+from wardround.study.protocol.rehearsed import rehearsal_of
 
 pytestmark = pytest.mark.usefixtures("extra")
 
@@ -71,6 +72,148 @@ def test_a_model_gives_what_its_file_says() -> None:
 )
 def test_what_is_not_standard_is_refused_by_name(change: Callable[[Any], object], says: str) -> None:
     assert says in refused(changed(change)).message
+
+
+def single(nodes: list[Any], constants: list[Any], given: int = 3, gives: int = 1) -> bytes:
+    """Return a model of these operators, from x to p."""
+    from onnx import helper
+
+    ends = [helper.make_tensor_value_info(name, 1, ["n", size]) for name, size in (("x", given), ("p", gives))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+
+def constant(name: str, value: Any, kind: Any = np.float32) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.array(value, dtype=kind), name)
+
+
+def dropping(training: Any) -> bytes:
+    from onnx import helper
+
+    return single([helper.make_node("Dropout", ["x", "r", "t"], ["p"])], [constant("r", 0.5), constant("t", training, bool)], gives=3)
+
+
+def test_dropout_in_training_is_refused_and_without_it_runs() -> None:
+    assert "Dropout in training" in refused(dropping(True)).message
+    x = np.ones((4, 3), dtype=np.float32)
+    assert np.array_equal(run(inspect(dropping(False), "m").file, "x", "p", x), x)
+
+
+def test_loops_and_large_fillings_are_refused() -> None:
+    from onnx import helper
+
+    value = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in (("i", 7, []), ("c", 9, []), ("v", 1, None))]
+    body = helper.make_graph([helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Add", ["v", "v"], ["w"])], "b", value, [])
+    loop = helper.make_node("Loop", ["m", "t", "x"], ["p"], body=body)
+    assert "has a loop (Loop)" in refused(single([loop], [constant("m", 2**62, np.int64), constant("t", True, bool)])).message
+    fill = helper.make_node("ConstantOfShape", ["s"], ["big"])
+    tail = [helper.make_node("ReduceSum", ["big"], ["q"], keepdims=0), helper.make_node("Add", ["x", "q"], ["p"])]
+    assert "ConstantOfShape" in refused(single([fill, *tail], [constant("s", [2**28], np.int64)])).message
+    assert "ConstantOfShape" in refused(single([helper.make_node("Shape", ["x"], ["s"]), fill, *tail], [])).message
+    inspect(single([fill, *tail], [constant("s", [8], np.int64)], gives=3), "m")
+
+
+def test_memory_that_a_model_asks_for_has_a_bound() -> None:
+    from onnx import helper
+
+    nodes = [helper.make_node("Expand", ["o", "s"], ["big"]), helper.make_node("ReduceSum", ["big"], ["q"], keepdims=0)]
+    model = single([*nodes, helper.make_node("Add", ["x", "q"], ["p"])], [constant("o", [1.0]), constant("s", [2**30], np.int64)], gives=3)
+    with pytest.raises(DataError, match="could not be run"):
+        run(inspect(model, "m").file, "x", "p", np.ones((1, 3), dtype=np.float32))
+
+
+def test_a_small_file_of_millions_of_parts_is_refused_before_it_is_read() -> None:
+    import onnx
+
+    parts = b"\x2a\x00" * 400_000  # empty constants
+    model = onnx.load_model_from_string(logistic())
+    graph = model.graph.SerializeToString() + parts
+    model.ClearField("graph")
+    size = b"".join(bytes([(len(graph) >> 7 * place) & 127 | 128]) for place in range(4)) + b"\x00"
+    assert "has more than 300,000 parts" in refused(model.SerializeToString() + b"\x3a" + size + graph).message
+
+
+def test_the_count_of_parts_is_that_of_the_messages() -> None:
+    import onnx
+
+    model = onnx.load_model_from_string(logistic())
+
+    def below(one: Any) -> int:
+        found = 0
+        for field, value in one.ListFields():
+            if field.message_type is not None:
+                many = value if not hasattr(value, "ListFields") else [value]
+                found += sum(1 + below(part) for part in many)
+        return found
+
+    assert onnxsize.count(model.SerializeToString(), onnx.ModelProto.DESCRIPTOR) == below(model) > 10
+
+
+def test_a_file_with_parts_that_onnx_does_not_know_is_refused() -> None:
+    assert "holds parts that are not of ONNX" in refused(logistic() + b"\xa2\x06\x03abc").message
+    assert inspect(logistic(), "m").file.startswith(b"\x08")
+
+
+def test_bytes_that_onnxruntime_takes_for_its_own_format_are_read_as_onnx(tmp_path: Path) -> None:
+    """A file whose bytes 4 to 8 are ORTM is another model to onnxruntime, unless it is told what to read."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "m.ort"), 4
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(logistic(), options, providers=["CPUExecutionProvider"])
+    data = (tmp_path / "m.ort").read_bytes()
+    assert data[4:8] == b"ORTM"
+    with pytest.raises(DataError, match="could not be run"):
+        run(data, "x", "p", np.ones((1, 3), dtype=np.float32))
+
+
+def test_no_row_sees_another() -> None:
+    """A model that adds up over its batch gives each row its own sum."""
+    from onnx import helper
+
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    over = single(
+        [helper.make_node("ReduceSum", ["x", "a"], ["s"]), helper.make_node("Add", ["x", "s"], ["p"])],
+        [constant("a", [0], np.int64)],
+        gives=3,
+    )
+    assert np.array_equal(run(inspect(over, "m").file, "x", "p", x), 2 * x)
+
+
+def test_what_has_no_answer_of_its_own_for_a_row_is_refused() -> None:
+    from onnx import helper
+
+    x = np.ones((2, 3), dtype=np.float32)
+    many = single([helper.make_node("Concat", ["x", "x"], ["p"], axis=0)], [], gives=3)
+    with pytest.raises(DataError, match="several answers"):
+        run(inspect(many, "m").file, "x", "p", x)
+
+
+def test_an_error_at_a_row_says_nothing_of_the_row() -> None:
+    from onnx import helper
+
+    steps = [helper.make_node("Cast", ["x"], ["i"], to=7), helper.make_node("Gather", ["table", "i"], ["p"])]
+    model = single(steps, [constant("table", [1.0, 2.0])], gives=3)
+    with pytest.raises(DataError) as caught:
+        run(inspect(model, "m").file, "x", "p", np.full((1, 3), 9731.0, dtype=np.float32))
+    assert "9731" in str(caught.value.__cause__) and "9731" not in f"{caught.value.message}{caught.value.remedy}"
+
+
+def test_a_model_that_onnxruntime_cannot_open_is_refused_before_it_goes_anywhere(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    newest = onnx.defs.onnx_opset_version()
+    model = logistic(opset_imports=[helper.make_opsetid("", newest)], ir_version=int(onnx.IR_VERSION))
+    try:
+        onnxfile.opens(inspect(model, "m").file, "m")
+    except ProtocolError:
+        assert "cannot be opened by onnxruntime (" in complaint(tmp_path, text(), model)
+    else:
+        pytest.skip("onnx and onnxruntime are of the same age here")
 
 
 def test_operators_inside_others_are_looked_at_too() -> None:
@@ -226,3 +369,17 @@ def test_a_value_that_nobody_says_how_to_fill_is_refused(tmp_path: Path) -> None
     columns = {"age": [np.nan], "chol": [200.0], "sex": np.array([0], dtype=np.int32)}
     with pytest.raises(DataError, match="age: is missing"):
         scored(tmp_path, logistic(), "", columns)
+
+
+def test_a_rehearsal_does_not_run_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody at a hospital has approved it then; the scores are made up, whatever the file holds."""
+    write(tmp_path, text(), {}, logistic())
+    plan = load_study(tmp_path / "study.toml").protocol
+    data = Dataset({}, np.arange(7), np.full(7, 2, dtype=np.int8))
+    made_up = scores_of(rehearsal_of(plan), b"no model", data, np.arange(7))
+    assert made_up.shape == (7, 1) and np.all(np.isfinite(made_up))
+    with pytest.raises(ProtocolError, match="is not an ONNX file"):
+        scores_of(plan, b"no model", data, np.arange(7))
+    monkeypatch.setattr(onnxfile, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra):
+        scores_of(rehearsal_of(plan), b"no model", data, np.arange(7))

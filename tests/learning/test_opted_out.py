@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.api.test_bringing import FROZEN, ROLLING, hospital_at, newcomer, renewed
+from tests.engines.test_newer_rows import PATIENTS as AT_HOSPITAL
+from tests.engines.test_newer_rows import table
 from tests.support import PHASES as WHOLE
 from tests.support import plan
+from wardround import bringing
 from wardround.data.load import prepare
 from wardround.data.site_file import load_site
 from wardround.data.snapshot import read_snapshot
@@ -166,3 +171,27 @@ def test_the_property_above_can_tell_one_patient_more(tmp_path: Path) -> None:
         less, _ = snapshot(tmp_path / part, TRAINS, dict.fromkeys(range(PATIENTS), 1), [str(patient)])
         told = {one.phase for one, ask, mine in asks(TRAINS, data) if not same(*answers_of(one, ask, mine, data, less))}
         assert phases <= told, part
+
+
+@pytest.mark.parametrize("agreed", [FROZEN, ROLLING], ids=["frozen", "rolling"])
+def test_what_a_hospital_answers_from_the_next_round_on_is_as_if_the_patient_had_never_been_there(tmp_path: Path, agreed: Protocol) -> None:
+    """Through the loader, the snapshot that waits and the gate: someone of the first snapshot, and a newcomer who waits to come in."""
+    folder = hospital_at(tmp_path / "north", agreed)
+    table(folder.path, 0, lambda found: found.extend([newcomer(0), newcomer(1)]))
+    bringing.prepare(folder)
+    (folder.path / "opt-out.txt").write_text(f"p-4\nP{AT_HOSPITAL}\n")
+    bringing.withdraw(folder)
+    renewed(folder)
+    data = read_snapshot(folder.snapshot)
+
+    def never(found: list[dict[str, object]]) -> None:
+        del found[4]
+        found.extend([newcomer(1)] if agreed.data == "rolling" else [])
+
+    other = hospital_at(tmp_path / "other" / "north", agreed, begun=False)
+    table(other.path, 0, never)
+    bringing.prepare(other)
+    without = read_snapshot(other.snapshot)
+    assert data.patients == AT_HOSPITAL - (agreed.data == "frozen")
+    for algorithm, ask, mine in asks(agreed, data):
+        assert same(*answers_of(algorithm, ask, mine, data, without)), algorithm.phase

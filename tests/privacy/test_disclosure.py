@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.house.reading import ROOT
-from wardround.privacy.disclosure import fewest, held_back, held_crossed, held_field, held_totals, joined, patients_in, told_apart
+from wardround.privacy.disclosure import (
+    Before,
+    fewest,
+    held_back,
+    held_crossed,
+    held_field,
+    held_totals,
+    joined,
+    linked,
+    patients_in,
+    solved,
+    told_apart,
+)
 
 HEART = ROOT.parent / "shared" / "data" / "heart_disease_uci" / "processed.cleveland.data"
 K, QUERIES = 10, 1000
@@ -32,7 +44,7 @@ def test_every_atom_is_empty_or_large(drawn: tuple[int, list[tuple[int, int, int
     beside = other if fewest(other, patient) >= least else np.zeros(len(other), dtype=np.int64)
     if fewest(beside, patient) < least:
         return  # the whole site is too small: nothing that leaves could be large enough
-    held = held_back(cells, count, patient, least, [beside])
+    held = held_back(cells, count, patient, least, [Before(beside, least)])
     apart = told_apart(cells, held)
     assert fewest(joined(apart, beside), patient) >= least
     empty = np.bincount(cells[cells >= 0], minlength=count) == 0
@@ -55,7 +67,7 @@ def test_a_table_that_would_split_an_earlier_one_too_finely_stays() -> None:
     earlier = np.repeat([0, 1], [20, 20])
     later = np.concatenate([np.zeros(17), np.ones(23)]).astype(np.int64)  # 40-year-olds once by tens, once by another edge
     assert held_back(later, 2, np.arange(40), K).tolist() == [False, False]
-    assert held_back(later, 2, np.arange(40), K, [earlier]).tolist() == [True, True]
+    assert held_back(later, 2, np.arange(40), K, [Before(earlier, K)]).tolist() == [True, True]
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.integers(1, 12))
@@ -154,7 +166,7 @@ def attack(rows: np.ndarray, least: int, seed: int = 0) -> tuple[list[int], int]
             low, high = np.sort(rng.choice(rows[:, column], 2))
             inside &= (rows[:, column] >= low) & (rows[:, column] <= high)
         cells = np.where(inside, 0, -1)
-        if held_back(cells, 1, everyone, least, [known])[0]:
+        if held_back(cells, 1, everyone, least, [Before(known, least)])[0]:
             silent.append(inside.astype(float))
         else:
             known = joined(known, cells)
@@ -202,3 +214,24 @@ def test_patients_are_counted_once() -> None:
 def test_a_site_too_small_lets_nothing_out(rows: int) -> None:
     held = held_back(np.zeros(rows, dtype=np.int64), 2, np.arange(rows), K)
     assert held.tolist() == [rows > 0, rows > 0]
+
+
+def test_a_table_of_two_fields_counts_for_one_of_them() -> None:
+    ward, sex = np.repeat([0, 1, 2], [100, 4, 100]), np.arange(204) % 2
+    assert len(np.unique(linked(joined(ward, sex), ward))) == 3, "its margins are a table of the ward"
+    assert len(np.unique(linked(np.where(sex == 0, 0, ward), ward))) == 1, "this tells nothing of the ward alone"
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "told"),
+    [
+        (np.repeat([0, 1], [297, 3]), np.zeros(300), False),
+        (np.repeat([0, 1], [290, 10]), np.zeros(300), True),
+        (np.arange(300) % 90, np.zeros(300), True),
+        (np.arange(300) % 90, np.where(np.arange(300) % 90 < 2, -1, np.arange(300) % 90), False),
+        (np.append(np.linspace(0, 1, 297), [500, 500, 501]), np.zeros(300), False),
+    ],
+    ids=["three ones", "ten ones", "many values", "tables leave two values open", "three make the spread"],
+)
+def test_sums_that_would_count_few_are_found(values: np.ndarray, classes: np.ndarray, told: bool) -> None:
+    assert solved(values[:, None].astype(float), classes.astype(np.int64), K) != told

@@ -54,6 +54,8 @@ class Player:
     """(site, phase, round) -> where its part ends."""
     kept: tuple[str, ...] = ()
     """Sites whose own rules keep their logs."""
+    unheard: tuple[str, ...] = ()
+    """Sites that handed no log over."""
     keeper: str = ""
     """Whose key signs that, if another's."""
 
@@ -83,6 +85,8 @@ class Player:
             for number in range(rounds):
                 self.round(phase, number, last=number == rounds - 1)
             self.add("study", "phase_done", phase=phase, result=self.state, rounds=rounds, stopped="rounds")
+        for site in self.unheard:
+            self.add("study", "unheard", site=site)
         for site in self.kept:
             statement = canonical({"protocol": digest(PROTOCOL), "site": site})
             self.add("study", "kept", site=site, envelope=envelope.seal(envelope.KEPT, statement, key(self.keeper or site)))
@@ -99,7 +103,7 @@ class Player:
         export(
             directory,
             self.logs["study"],
-            {site: self.logs[site] for site in self.sites if site not in self.kept},
+            {site: self.logs[site] for site in self.sites if site not in (*self.kept, *self.unheard)},
             PROTOCOL,
             {digest(LAYOUT): LAYOUT},
         )

@@ -30,6 +30,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     where = {"phase": "train", "round": 9, "attempt": 0}
     envelope_of_basel = next(entry["envelope"] for entry in player.logs["basel"].entries() if entry["t"] == "approval")
     player.add("study", "kept", site="basel", envelope=envelope_of_basel)
+    player.add("study", "unheard", site="basel")
     player.add("study", "late", site="basel", **where, commit=f"sha256:{'0' * 64}", bytes=8, entry="0" * 64, index=7)
     protocol = f"sha256:{'0' * 64}"
     player.add("basel", "declined", site="basel", protocol=protocol, reason="not now")

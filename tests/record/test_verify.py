@@ -14,6 +14,7 @@ from wardround.record import note
 from wardround.record.merkle import Tree, leaf_hash
 from wardround.record.report import Line, Problem, Report, Verdict
 from wardround.record.verify import verify
+from wardround.study.canonical import canonical
 
 GOLDEN = Path(__file__).parents[1] / "vectors/record/played"
 FILES = sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file())
@@ -212,12 +213,30 @@ def test_a_log_that_its_site_keeps_is_missing_evidence_and_no_contradiction(tmp_
     assert {line.name: line.verdict for line in report.lines if line.verdict is not Verdict.PASS} == dict.fromkeys(
         ("keys", "approvals", "messages", "rows", "cross-links", "witnesses"), Verdict.INCOMPLETE
     ), report.text()
-    assert report.certificate.endswith("Not among them is what basel sent: the log is kept there.")
+    assert report.certificate.endswith("Not among them is what basel sent: that log is not here.")
     assert report.exit_code == 2
     assert "basel keeps its log, as its own rules say" in report.text()
     assert set(report.totals.sites) == {"aarau", "chur"}
     rewrite(directory, "sites/aarau", lines_of(directory, "sites/aarau")[:-2], Player().signer("aarau"))
     assert verify(directory).exit_code == 1  # the others' logs are held against the coordinator's as before
+
+
+def test_a_log_that_was_not_handed_over_is_missing_evidence_where_the_record_says_so(tmp_path: Path) -> None:
+    directory = Player(sites=("aarau", "basel", "chur"), unheard=("basel",)).play(tmp_path)
+    report = verify(directory)
+    assert {line.verdict for line in report.lines} == {Verdict.PASS, Verdict.INCOMPLETE}, report.text()
+    assert "basel handed no log over, as the coordinator says" in report.text() and report.exit_code == 2
+
+
+@pytest.mark.parametrize(("stage", "verdict"), [("agree", Verdict.INCOMPLETE), ("answer", Verdict.FAIL)])
+def test_what_helps_to_open_a_total_may_be_lost_and_an_answer_may_not(stage: str, verdict: Verdict, directory: Path) -> None:
+    """A coordinator that is killed before it has noted the one opens the total with others."""
+    lines = lines_of(directory, "sites/aarau")
+    sent = next(json.loads(line) for line in reversed(lines) if json.loads(line)["t"] == "egress")
+    more = {**sent, "seq": len(lines), "stage": stage, "task": "sha256:" + "9" * 64}
+    rewrite(directory, "sites/aarau", [*lines, canonical(more)], Player().signer("aarau"))
+    (line,) = (one for one in verify(directory).lines if one.name == "messages")
+    assert line.verdict is verdict and "was" in str(line)
 
 
 def test_only_a_site_itself_can_say_that_it_keeps_its_log(tmp_path: Path) -> None:

@@ -44,4 +44,4 @@ def test_after_such_a_table_the_preflight_is_refused(tmp_path: Path) -> None:
         assert 50 in asked.counts("histogram")["ward"].tolist()
     with asking(ready(join(tmp_path / "two", preflight(), TABLE, policy()))) as asked:
         found = asked.ask("preflight")
-    assert isinstance(found, Refusal) and "another study was told of these patients" in found.reason
+    assert isinstance(found, Refusal) and "statistics.ledger" in found.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_what_was_answered_on_the_older_rows_is_known_and_gone(memory: SiteState
     found = memory.move("second").answered("train")
     assert found is not None and (found.round, found.ask, found.update.body) == (2, "", b"")
     assert b"sums over a patient" not in b"".join(line.encode() for line in memory._db.iterdump())
+
+
+def test_what_is_remembered_goes_over_to_whatever_is_approved_next(memory: SiteState) -> None:
+    memory.sessions.open("train", 2, frozenset({"north", "south"}))
+    third = SiteState(memory._db, *KEY, "third")
+    assert third.answered("train") is None
+    third.gather()
+    found = third.answered("train")
+    assert found is not None and (found.round, found.update.body) == (2, b"")
+    assert third.sessions.opened("train", 2) == frozenset({"north", "south"})
+
+
+def test_an_answer_held_on_another_snapshot_is_worked_out_anew(tmp_path: Path) -> None:
+    made = seat(tmp_path)
+    made.journal.hold(made.task(), {"w": np.ones(2)}, None, "release", "older")
+    assert isinstance(made.desk.settle(made.task()), Update) and made.worked == 1
+    assert made.journal.held() == []
 
 
 def test_a_total_that_was_opened_stays_opened(memory: SiteState) -> None:
@@ -105,5 +123,6 @@ def test_what_was_worked_out_while_a_hold_came_is_thrown_away(tmp_path: Path) ->
 
 
 def test_plans_keep_their_digest_and_rolling_is_part_of_it() -> None:
-    frozen, rolling = protocol(), protocol(data="rolling")
-    assert b'"data"' not in frozen.canonical and frozen.digest == protocol(data="frozen").digest != rolling.digest
+    secure: dict[str, Any] = {"rounds": {"quorum": 3, "combine": "secure"}, "privacy": {"counts": False}}
+    frozen, rolling = protocol(**secure), protocol(data="rolling", **secure)
+    assert b'"data"' not in frozen.canonical and frozen.digest == protocol(data="frozen", **secure).digest != rolling.digest

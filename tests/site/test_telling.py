@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import sqlite3
 import tomllib
@@ -13,19 +14,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.site.counted import asking, first, join, phase, policy, ready, study, task
+from tests.learning import finished_studies
+from tests.site.counted import asking, join, phase, policy, ready, study, task
+from tests.site.counted import first as first_state
 from wardround import hospital
 from wardround.bringing import prepare
 from wardround.data.snapshot import read_snapshot
 from wardround.privacy.across import pseudonyms
-from wardround.site.asked import asked_so_far
 from wardround.site.folder import SiteFolder
 from wardround.site.ledger import FILE as LEDGER
+from wardround.site.limits import Limits, counts_planned
+from wardround.site.reviewing import asked_so_far, complaints
 from wardround.site.rules import rules_text
+from wardround.site.telling import Telling
 from wardround.study.arrays import Arrays
 from wardround.study.errors import PolicyRefused, StoreError
 from wardround.study.protocol import Protocol
-from wardround.study.task import Refusal, Update
+from wardround.study.protocol.load import read_protocol
+from wardround.study.task import Answer, Refusal, Update
 
 K, NOON = 10, datetime.datetime(2026, 11, 22, 12, 0)
 AGE = 'age = {{ type = "number", unit = "a", range = [{}, {}] }}\nsex = {{ type = "code", codes = ["f", "m"] }}'
@@ -56,7 +62,7 @@ def refused(path: Path, agreed: Protocol, rows: Table | None = None, **rules: An
         hospital.approve(folder, "officer")
     algorithm = agreed.by_phase[agreed.phases[0].name]
     with asking(folder) as asked, pytest.raises(PolicyRefused, match="the site's rule statistics"):
-        asked.desk.site.policy.permit(agreed, task(agreed, algorithm.ask(first(algorithm)), algorithm.phase, 0), NOON)
+        asked.desk.site.policy.permit(agreed, task(agreed, algorithm.ask(first_state(algorithm)), algorithm.phase, 0), NOON)
     return error.value.message
 
 
@@ -144,12 +150,13 @@ def test_studies_and_counts_of_a_period_are_limited(tmp_path: Path) -> None:
 
 def test_a_study_in_progress_is_not_ended_by_its_own_counts(tmp_path: Path) -> None:
     two = study(phase("histogram", 'fields = ["sex"]') + phase("describe", 'fields = ["age"]'), "two")
-    folder = ready(join(tmp_path / "a", two, table(), policy(studies=1, counts=25)))
+    most = counts_planned(two)
+    folder = ready(join(tmp_path / "a", two, table(), policy(studies=1, counts=most)))
     with asking(folder) as asked:
         assert asked.counts("histogram") and asked.counts("describe")
         asked.ask("describe")  # the same again is no further count
     found = asked_so_far(folder, 1.8e9)
-    assert found is not None and found["counts"] == {"asked": 25, "most": 25, "left": 0}
+    assert found is not None and found["counts"] == {"asked": most, "most": most, "left": 0}
 
 
 def test_a_study_without_rules_for_it_is_refused(tmp_path: Path) -> None:
@@ -187,9 +194,8 @@ def test_what_is_told_meanwhile_is_seen_when_an_answer_is_let_out(tmp_path: Path
 
         second.desk._worker = late
         found = second.ask("histogram")
-        assert (
-            isinstance(found, Refusal) and found.again and "beside what another study was told" in found.reason and found.where == "release"
-        )
+        assert isinstance(found, Refusal) and found.again and found.where == "release"
+        assert found.reason == "the site's rule statistics.ledger forbids it"
         assert held(second.counts("histogram"), "age") > 3, "worked out anew it leaves, with more held back"
 
 
@@ -247,11 +253,116 @@ def test_without_its_ledger_a_hospital_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "ledger" / LEDGER).write_bytes(b"no database" * 100)
     with asking(folder) as asked:
         found = asked.ask("histogram")
-    assert isinstance(found, Refusal) and "ledger cannot be used" in found.reason
+    assert isinstance(found, Refusal) and found.reason == "the hospital's ledger cannot be used"
+    assert found.remedy == "Talk to the hospital.", "what the hospital does about it is none of the coordinator's"
     (tmp_path / "ledger" / LEDGER).unlink()
     with asking(folder) as asked:
         found = asked.ask("histogram")
     assert isinstance(found, Refusal) and "statistics.ledger" in found.reason
+
+
+def in_both(path: Path, first: str, second: str, **rules: Any) -> tuple[Protocol, SiteFolder]:
+    """Return a study in one way of adding up, and its hospital, which was told the same table in another way before."""
+    before = study(phase("histogram", 'fields = ["sex"]'), "before", combine=first)
+    folder = ready(join(path / "a", before, table(), policy(**rules)))
+    with asking(folder) as asked:
+        telling, algorithm = asked.desk.site.policy.telling, before.by_phase["histogram"]  # type: ignore[attr-defined]
+        asked_for = algorithm.ask(first_state(algorithm))
+        reply = algorithm.answer(asked_for, read_snapshot(folder.snapshot), {}, None)  # type: ignore[arg-type]
+        telling.note(task(before, asked_for, "histogram", 0), reply[1], 1.8e9)
+    return study(phase("histogram", 'fields = ["sex"]'), "later", combine=second), folder
+
+
+@pytest.mark.parametrize("modes", [("plain", "secure"), ("secure", "plain")])
+def test_a_field_is_asked_in_plain_sums_or_in_secure_sums_but_not_in_both(tmp_path: Path, modes: tuple[str, str]) -> None:
+    """A secure total less what the other hospitals told in plain is this hospital's own count, also of a cell that it held back."""
+    later, _ = in_both(tmp_path, *modes)
+    assert "in plain sums" in refused(tmp_path / "b", later) and "in secure sums" in refused(tmp_path / "again", later)
+
+
+def test_other_fields_or_other_patients_may_be_asked_in_the_other_way(tmp_path: Path) -> None:
+    later, _ = in_both(tmp_path, "plain", "secure")
+    codes = '{ type = "code", codes = ["a", "b"] }'
+    ward = study(phase("histogram"), "ward", combine="secure", fields=f"ward = {codes}\nroom = {codes}")
+    wards: Table = [{"patient": row["patient"], "ward": "a", "room": "b"} for row in table()]
+    ready(join(tmp_path / "b", ward, wards, policy()))
+    ready(join(tmp_path / "c", later, table(300, 300), policy()))
+
+
+def test_after_counts_of_single_patients_no_table_with_a_smallest_count_is_told(tmp_path: Path) -> None:
+    """Of a study without a k no table is noted, so a later one cannot be held beside it."""
+    told(tmp_path / "a", study(phase("histogram"), "single", least=1), least=1)
+    assert "without a smallest count" in refused(tmp_path / "b", TENS)
+
+
+def test_the_asker_does_not_choose_the_column_by_which_patients_are_known(tmp_path: Path) -> None:
+    rows: Table = [{**row, "visit": f"V{number * 7:05}"} for number, row in enumerate(table())]
+    told(tmp_path / "a", TENS, rows)
+    other = study(phase("histogram", "bins = 10"), "visits", fields=AGE.format(3, 103), patient="visit")
+    assert "another column" in refused(tmp_path / "b", other, rows)
+    renamed = study(phase("histogram", "bins = 10"), "named", fields=AGE.format(3, 103), patient="person")
+    folder = ready(join(tmp_path / "c", renamed, rows, policy(), 'person = "patient"'))
+    with asking(folder) as asked:
+        assert held(asked.counts("histogram"), "age") > 3, "another name for the same column is fine"
+
+
+def test_a_refusal_says_nothing_of_patients_and_counts_as_a_study(tmp_path: Path) -> None:
+    told(tmp_path / "a", SEX, studies=3)
+    folder = join(tmp_path / "b", SEX.changed(study="later"), table()[3:], policy(studies=3))
+    prepare(folder)
+    with asking(folder) as asked:
+        found = [asked.ask("histogram") for _ in range(2)]
+    assert all(isinstance(one, Refusal) and one.reason == "the site's rule statistics.ledger forbids it" for one in found)
+    logged = json.dumps([entry for entry in hospital.entries(folder) if entry["t"] == "refused"])
+    assert "statistics.ledger" in logged and "differ" not in logged and "fewer" not in logged, "the log may be copied to the coordinator"
+    so_far = asked_so_far(folder, 1.8e9)
+    assert so_far is not None and so_far["studies"]["asked"] == 2 and so_far["counts"]["asked"] == 3
+    assert "fewer than 10" in dict(complaints(folder, 1.8e9))["statistics.ledger"], "the hospital reads why"
+
+
+def test_what_is_out_of_bounds_is_not_noted_as_told(tmp_path: Path) -> None:
+    folder = ready(join(tmp_path / "a", SEX, table()))
+    with asking(folder) as asked:
+        work = asked.desk._worker
+
+        def wrong(task: Any) -> Any:
+            answer, proposal = work(task)  # type: ignore[misc]
+            return Answer({name: value + 1e9 for name, value in answer.sums.items()}), proposal
+
+        asked.desk._worker = wrong
+        assert isinstance(asked.ask("histogram"), Refusal)
+    so_far = asked_so_far(folder, 1.8e9)
+    assert so_far is not None and so_far["counts"]["asked"] == 0
+
+
+def test_a_ledger_inside_the_study_is_refused(tmp_path: Path) -> None:
+    for place in ("ledger", "../a/ledger", "."):
+        folder = join(tmp_path / place.strip("./").replace("/", "-") / "a", SEX, table(), policy(place))
+        prepare(folder)
+        with pytest.raises(PolicyRefused, match="in the folder of this study"):
+            hospital.approve(folder, "officer")
+
+
+def test_preparing_again_does_not_change_by_which_columns_the_snapshot_in_use_is_known(tmp_path: Path) -> None:
+    told(tmp_path / "b", TENS)
+    phases = phase("histogram", 'fields = ["sex"]', "one") + phase("histogram", 'fields = ["years"]\nbins = 10', "two")
+    two = study(phases, "two", fields=AGE.format(3, 103).replace("age =", "years ="))
+    rows: Table = [{**row, "age2": int(str(row["age"])) + 1} for row in table()]
+    folder = ready(join(tmp_path / "c", two, rows, policy(), 'years = "age"'))
+    with asking(folder) as asked:
+        asked.counts("one")
+    site_file = folder.path / "site.toml"
+    site_file.write_text(site_file.read_text().replace('"age"', '"age2"'))
+    prepare(SiteFolder(folder.path), keep=True)
+    with asking(SiteFolder(folder.path)) as asked:
+        assert held(asked.counts("two"), "years") > 3
+
+
+@pytest.mark.parametrize(("combine", "named"), [("plain", True), ("secure", False)])
+def test_a_study_that_tests_a_model_in_plain_sums_is_held_to_the_hospitals_own_k(tmp_path: Path, combine: str, named: bool) -> None:
+    tested = read_protocol(finished_studies.text(least=5, combine=combine), "study.toml")
+    found = Telling(tested, Limits(ledger="../ledger", studies=1, counts=1), tmp_path, None).complaints(1.8e9)
+    assert ("statistics.smallest_count" in dict(found)) is named
 
 
 def test_a_ledger_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -265,5 +376,6 @@ def test_a_fresh_file_says_what_a_study_of_statistics_needs(tmp_path: Path) -> N
     assert tomllib.loads(rules_text(SEX)) == {}
     lines = [re.sub(" +#.*", "", line.removeprefix("# ")) for line in rules_text(SEX).splitlines()]
     text = "\n".join(line for line in lines if re.match(r"[a-z_]+ = |\[", line))
-    folder = ready(join(tmp_path / "a", SEX, table(), text))
+    folder = ready(join(tmp_path / "b" / "a", SEX, table(), text))
     assert folder.rules.statistics is not None and folder.rules.statistics.counts == 3
+    assert "# smallest_count = 10 " in rules_text(study(phase("histogram"), least=1)), "the hospital's own k is not the asker's to suggest"

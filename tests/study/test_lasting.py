@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.study.test_summary import GOOD, page
+from tests.study.test_summary import GOOD, PLAIN, page
 from wardround.study.findings import FileRefused
 from wardround.study.protocol.load import read_protocol
 
@@ -31,12 +31,15 @@ def test_both_say_on_the_page_what_they_mean() -> None:
     assert "Rolling data: each hospital may bring a newer snapshot" in page(ROLLING)
     for text in (GOOD, ROLLING):
         assert "Patients on the hospital's opt-out list are in no snapshot made from then on." in page(text)
+        assert "follows from the counts in the totals" in page(text)
+    assert "A withdrawal after answers have left ends the hospital's part" in page(PLAIN)
 
 
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
         (COUNTS, "tables of two snapshots, subtracted, would show the few patients"),
+        (f'data = "rolling"\n{PLAIN}', "plain sums on two snapshots, subtracted"),
         (ROLLING.replace('patient = "patient" ', 'patient = ""'), "nobody can tell which rows are new"),
         (ROLLING.replace('"rolling"', '"thawed"'), "data"),
     ],

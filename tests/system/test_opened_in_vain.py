@@ -6,24 +6,29 @@ attempt is finished, with those that are left.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.test_simulate import hospital, study
-from tests.engines.losing import Killed, Loss, Mortal, digests, lose
+from tests.engines.losing import Killed, Loss, Lying, Mortal, digests, lose
 from tests.support import Small, small
 from tests.system.secure_studies import SECOND, SEVEN, TINY, agreed, named, patients
 from tests.system.test_bucketed_study import groups
 from tests.system.test_bucketed_study import made as in_groups
 from wardround import simulate, simulated
+from wardround.coordinator import openings
 from wardround.engines.inprocess import InProcess
 from wardround.record.report import Verdict
 from wardround.record.verify import verify
-from wardround.study.errors import QuorumNotMet
+from wardround.site.accept import accept
+from wardround.study.canonical import canonical, digest_json
+from wardround.study.errors import NeverCloses, QuorumNotMet
 from wardround.study.interfaces import Engine
+from wardround.study.task import Refusal, Task
 
 
 class Left(InProcess):
@@ -127,7 +132,7 @@ def test_where_too_few_are_left_for_good_the_study_says_so_and_with_whom_it_coul
     for _ in range(2):
         left = again(tmp_path, *SEVEN[4:])
         with pytest.raises(
-            QuorumNotMet, match=f"helped to open a total of {names}, and help to open no other; site4, site5, site6 left the study"
+            NeverCloses, match=f"helped to open a total of {names}, and help to open no other; site4, site5, site6 left the study"
         ):
             left.run()
         left.store.close()
@@ -193,3 +198,59 @@ def test_the_record_is_whole(how: Mapping[str, Any], tmp_path: Path, monkeypatch
     assert not failing(tmp_path / "out")
     text = (tmp_path / "out" / "record" / "study" / "entries.jsonl").read_text()
     assert '"t":"round_short"' not in text and '"t":"resumed"' in text
+
+
+# sums of one message
+
+
+def windowed(folder: Path, **more: Any) -> Small:
+    """Return a study in sums of one message among five sites."""
+    plan = agreed("one_message", 5, phases=TINY, rounds={"helpers": ["site0", "site1", "site2"]})
+    return small(folder, plan, dict(list(patients().items())[:5]), following=True, **more)
+
+
+def test_a_helper_that_says_nonsense_once_stops_no_round(tmp_path: Path) -> None:
+    """Another helper is away just then and comes back; each is asked again only for what it holds."""
+    made = windowed(tmp_path, wrap=lose(Loss(["site1"], "open", SECOND)))
+    made.engine = Lying(made.engine, "site0", made.places["site0"].site.keys.signing, SECOND, "open", lambda body: b"{")
+    made.run()
+    assert attempts(made) == [0]
+    assert {one.site for one in made.refused} == {"site0", "site1"}, "no honest helper is asked for what it does not hold"
+
+
+@pytest.mark.parametrize("combine", ["secure", "one message"])
+def test_nothing_of_a_closed_round_is_left_on_the_disk(combine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long phase would fill it."""
+    monkeypatch.setattr(openings, "LARGE", 0)
+    left: list[list[str]] = []
+
+    class Looking(Mortal):
+        def send(self, tasks: Sequence[Task]) -> None:
+            if tasks[0].stage == "keys" and tasks[0].round:
+                left.append([path.name for path in tmp_path.rglob("opening.*")])
+            super().send(tasks)
+
+    def looking(engine: Engine) -> Engine:
+        return Looking(engine, ("", 0), "", 0)
+
+    made = windowed(tmp_path, wrap=looking) if combine == "one message" else again(tmp_path, wrap=looking)
+    made.run()
+    assert left and not any(left)
+
+
+def test_the_list_of_a_task_that_was_refused_binds_nobody(tmp_path: Path) -> None:
+    asked: list[Task] = []
+
+    class Noting(Mortal):
+        def send(self, tasks: Sequence[Task]) -> None:
+            asked.extend(tasks)
+            super().send(tasks)
+
+    made = again(tmp_path, wrap=lambda engine: Noting(engine, ("moments", 0), "keys", -1))
+    with pytest.raises(Killed):
+        made.run()
+    task, site, names = asked[0], made.places[asked[0].site].site, SEVEN[:3]
+    other = replace(task, roster=digest_json(names), relay=canonical({"roster": names}), ask="sha256:" + "0" * 64)
+    assert isinstance(accept(site, other), Refusal)
+    assert not site.state.sessions.roster()
+    assert not isinstance(accept(site, task), Refusal)

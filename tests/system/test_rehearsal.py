@@ -118,7 +118,7 @@ def test_a_gate_answers_a_rehearsal_with_made_up_rows_only(made: Federation, tmp
     (folder.path / "policy.toml").write_text(POLICY)
     patients = write_snapshot(rows(0), folder.protocol.contract, "table", folder.snapshots)[0]
     folder.bring(Brought(patients.digest, patients.patients, len(patients.rows("train")), "table"))
-    hospital.approve(folder, "somebody")
+    hospital.sign(folder, "somebody")
     fresh = SiteFolder(folder.path)
     with fresh.database() as connection:
         gate = fresh.gate(connection, frozenset({fresh.protocol.digest}), fresh.rules)
@@ -136,7 +136,7 @@ def test_the_rules_of_a_rehearsal_allow_no_other_source(made: Federation, tmp_pa
     patients = write_snapshot(rows(0), folder.protocol.contract, "table", folder.snapshots)[0]
     folder.bring(Brought(patients.digest, patients.patients, len(patients.rows("train")), "table"))
     with pytest.raises(PolicyRefused, match="rule sources: rows from a table source may not be used"):
-        hospital.approve(SiteFolder(folder.path), "somebody")
+        hospital.sign(SiteFolder(folder.path), "somebody")
 
 
 def test_a_rehearsal_leaves_the_hospitals_own_study_as_it_was(made: Federation, tmp_path: Path) -> None:

@@ -65,11 +65,19 @@ def lines(table: Mapping[str, Any]) -> Iterator[str]:
     for name, out, left in steps:
         bar = "█" * round(BAR * left["count"] / most) if isinstance(left["count"], int) else ""
         taken = f"  takes out {_text(out)}" if out else ""
-        yield f"{name:<{wide}}  {_text(left):>9}  {bar}{taken}".rstrip()
+        yield f"{name:<{wide}}  {_left(left):>9}  {bar}{taken}".rstrip()
     label = table.get("label")
     if label:
         shares = [f"{one['code']} {_text(one)}" + ("" if one["share"] is None else f" ({one['share']:.1%})") for one in label["cells"]]
         yield f"{label['field']} among those who meet all: {', '.join(shares)}, missing {_text(label['missing'])}"
+
+
+def _left(found: Mapping[str, Any]) -> str:
+    """Return how many patients are left: where sites held that back, at least how many."""
+    held = found.get("held_back_at")
+    if not held or not isinstance(found["count"], int):
+        return _text(found)
+    return f"at least {found['count']} ({held} {'site' if held == 1 else 'sites'} held back)"
 
 
 def _text(found: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def withdraw(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json",
     from wardround import bringing
     from wardround.site.folder import SiteFolder
 
-    _brings(bringing.withdraw(SiteFolder(folder)), json)
+    _brings(bringing.withdraw(SiteFolder(folder)), json, withdraws=True)
 
 
 def changes(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
@@ -95,24 +95,30 @@ def changes(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", 
     say.line(f"  {found['added']} patients and {found['new_rows']} rows of known patients are new, {found['moved']} stand in another part.")
 
 
-def _brings(found: Brings, json: bool) -> None:
+def _brings(found: Brings, json: bool, withdraws: bool = False) -> None:
     """Say what came of preparing; small counts are not shown."""
     from wardround.data.report import shown
     from wardround.record.entries import band
 
-    brought, different = found.brought, found.changes
+    brought, different, told = found.brought, found.changes, [one.sentence for one in found.told]
     if json:
         counts = {"patients": band(brought.patients), "rows": band(brought.rows), "withdrew": shown(found.withdrew)}
         more = {} if different is None else {"changed_rows": shown(len(different.rows)), "new_patients": shown(different.added)}
-        say.document({"snapshot": brought.snapshot, "newer": found.newer, **counts, **more})
+        say.document({"snapshot": brought.snapshot, "newer": found.newer, "ends": found.ends, **counts, **more, "opt_out": told})
         return
+    for one in found.told:
+        say.line(f"{one.sentence} {one.remedy}")
     if different is not None and different.rows:
         say.line(f"{different}. Look which: wardround site changes")
     if found.withdrew:
         say.line(f"{shown(found.withdrew)} patients withdrew. They are in nothing that is worked out from now on.")
-    if found.newer:
+    if found.ends:
+        say.line("This ends this hospital's part in the study, since its sums with and without these patients could be subtracted.")
+    elif found.newer:
         say.line(f"The snapshot of {band(brought.patients)} patients, {brought.snapshot}, counts from the next round on.")
-    elif different is not None:
+    elif different is not None or withdraws:
+        if withdraws and not found.withdrew:
+            say.line("Nobody on the opt-out list is in the snapshot.")
         say.line(f"The snapshot stays as it is, {brought.snapshot}.")
     else:
         say.line(f"Prepared a snapshot of {band(brought.patients)} patients, {brought.snapshot}.")
@@ -122,8 +128,8 @@ def review(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", h
     """Print what the study would do with this hospital's data, in plain words, and where the hospital's rules forbid it."""
     import time
 
-    from wardround.site.asked import asked_lines, asked_so_far
     from wardround.site.folder import SiteFolder
+    from wardround.site.reviewing import asked_lines, asked_so_far
     from wardround.study.protocol.summary import as_text, summary
 
     made = SiteFolder(folder)
@@ -218,8 +224,8 @@ def leave(folder: FOLDER = HERE) -> None:
 def status(folder: FOLDER = HERE, json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Say how this hospital stands: approved or not, what was answered, and what waits for a person's look."""
     from wardround.hospital import status as found
-    from wardround.site.asked import asked_lines
     from wardround.site.folder import SiteFolder
+    from wardround.site.reviewing import asked_lines
 
     facts = found(SiteFolder(folder))
     if json:
@@ -307,7 +313,7 @@ def _broken(folder: SiteFolder) -> list[str]:
     """Return which of the hospital's rules forbid the study, one sentence each."""
     import time
 
-    from wardround.site.asked import complaints
+    from wardround.site.reviewing import complaints
     from wardround.study.errors import ProtocolError
 
     try:

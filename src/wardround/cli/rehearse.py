@@ -14,6 +14,22 @@ from wardround.cli.doctor import COLOURS, Found
 if TYPE_CHECKING:
     from wardround.site.folder import SiteFolder
 
+_OF_THE_WAY = ("name", "port", "tls", "hub clock", "disk")
+"""Checks whose words hold nothing of this machine but how it reaches the hub, its clock and how much room it has."""
+
+_ASK = "Its own screen says what, and what to do: ask there."
+_SENTENCES = {
+    "StoreError": "Its folder or its disk cannot be used.",
+    "DataError": "Rows could not be made up from the contract.",
+    "ProtocolError": "The plan cannot be carried out there.",
+    "PolicyRefused": "Its own machine says no.",
+    "VerificationError": "A file or a message there is not genuine.",
+    "Unreachable": "It does not reach the hub.",
+    "NotAdmitted": "The hub does not let it in.",
+    "MissingExtra": "An optional part of the program is not installed there.",
+}
+"""What the coordinating centre is told of an error at a hospital, whose own words may name a local file."""
+
 
 def study_rehearse(
     place: Annotated[Path, typer.Argument(help="The study file, with --site; or the coordinator's folder.")],
@@ -26,7 +42,8 @@ def study_rehearse(
     """Run all phases of a study in short, on made-up rows: who can be reached, how long a round takes, how many bytes, what goes wrong.
 
     In a coordinator's folder it is served to the hospitals that have joined; at each, run: wardround site rehearse. It needs no approval,
-    since a hospital's gate answers it with made-up rows only. Exits with 0 when every site took part, with 1 when something is wrong.
+    since a hospital's gate answers it with made-up rows only. A model that is to be tested is not run: its scores are made up. Exits with 0
+    when every site took part, with 1 when something is wrong.
     """
     from wardround.cli.progress import watching
     from wardround.coordinator.folder import Folder
@@ -89,12 +106,14 @@ def site_rehearse(
     from wardround import hospital
     from wardround.rehearsing import take_part
     from wardround.site.folder import SiteFolder
-    from wardround.study.errors import WardroundError
+    from wardround.study.errors import StoreError, WardroundError
 
     if invite is not None:
         hospital.join(folder, invite)
     made = SiteFolder(folder)
     _ = made.membership  # a folder that has joined nothing says so
+    if hospital.running(made.path):
+        raise StoreError("A process takes part as this hospital here, in the study or in a rehearsal.", "Wait for it to end, or stop it.")
     missing = []
     for one in _looked_at(made):
         typer.echo(f"{typer.style(f'{one.verdict:<8}', fg=COLOURS[one.verdict])}  {one.name:<10}  {one.text}")
@@ -102,13 +121,13 @@ def site_rehearse(
             typer.echo(f"{'':22}{one.remedy}")
         missing += [one] if one.verdict == "missing" else []
     if missing:
-        _tell(made, f"{missing[0].name}: {missing[0].text}.", missing[0].remedy)
+        _tell(made, *_outside(missing[0]))
         raise typer.Exit(say.NO)
     try:
         with say.ending():
             take_part(made, say.line)
     except WardroundError as error:
-        _tell(made, error.message, error.remedy)
+        _tell(made, _SENTENCES.get(type(error).__name__, "Something stands in its way."), _ASK)
         raise
 
 
@@ -135,13 +154,21 @@ def _looked_at(folder: SiteFolder) -> Iterator[Found]:
             )
 
 
+def _outside(found: Found) -> tuple[str, str]:
+    """Return what the coordinating centre is told of what is missing, and the remedy; of a folder or a key no more than that."""
+    if found.name in _OF_THE_WAY:
+        return f"{found.name}: {found.text}.", found.remedy
+    return f"{found.name}: it is not in order.", _ASK
+
+
 def _tell(folder: SiteFolder, reason: str, remedy: str) -> None:
-    """Tell the coordinating centre what is missing here, where it can be told."""
+    """Tell the coordinating centre what keeps this hospital from the rehearsal, where it can be told; no word of it is about the study."""
     from wardround.engines.agent import tell
     from wardround.study.errors import WardroundError
+    from wardround.study.protocol.rehearsed import rehearsal_of
 
     try:
-        tell(folder, "decline", {"reason": reason, "remedy": remedy})
+        tell(folder, "decline", {"reason": reason, "remedy": remedy}, rehearsal_of(folder.protocol).digest)
     except WardroundError:
         typer.echo("The coordinating centre could not be told; tell it yourself.")
     else:

@@ -31,7 +31,7 @@ from wardround.study.protocol import Protocol
 from wardround.study.protocol.section import Name, Section
 
 SETTINGS, PROTOCOL, INITIAL, STOPPED = "coordinator.toml", "protocol.json", "initial.safetensors", "stopped"
-OFFERED, REHEARSAL = "offered.json", "rehearsal"
+OFFERED, REHEARSAL, RUN = "offered.json", "rehearsal", "run"
 Host = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.:-]+$")]
 
 
@@ -166,8 +166,11 @@ class Folder:
 
     @property
     def signer(self) -> Signer:
-        """Return what signs the study log."""
-        return Signer(f"{self.settings.name}/{self.protocol.study}", self.key)
+        """Return what signs the study log; each rehearsal's has a name of its own, since no two logs may share name and key."""
+        run = self.path / RUN
+        with sentences():
+            rehearsal = f"/rehearsal-{run.read_text(encoding='ascii')}" if run.exists() else ""
+        return Signer(f"{self.settings.name}/{self.protocol.study}{rehearsal}", self.key)
 
     def hub_key(self, owner: str) -> bytes:
         """Return a raw key for the hub: of the "coordinator", or of its "admin"."""

@@ -23,11 +23,13 @@ from wardround.study.errors import QuorumNotMet
 from wardround.study.files import Data
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done, Refusal, Short, State, Task, Total
-from wardround.study.threshold import threshold
+from wardround.study.threshold import allies_in_groups, threshold
 
 _FIRST = "first_round"
 _ASKED = "asked_of"
 """Digest of the list that the last attempt is bound to."""
+_BARRED = "left_out"
+"""Phase, and the sites that are left out of the rest of it."""
 
 
 def book_of(protocol: Protocol, initial: Arrays, *args: Any) -> Book:
@@ -57,7 +59,6 @@ class FollowedBook(Book):
         if self._initial not in self.store.supplies():
             self.store.put_supply(self._initial, initial)
         self._openings = Openings(self.store)
-        self._barred: tuple[tuple[str, int], frozenset[str]] = ("", 0), frozenset()
 
     def opened(self, state: State, tasks: Sequence[Task], anew: bool = True) -> Sequence[Task]:
         """Note, durably, that this attempt is used up, unless its total is being opened; forget the totals that every site has seen.
@@ -65,14 +66,14 @@ class FollowedBook(Book):
         Raises:
             QuorumNotMet: no site of the study's first round is there.
         """
-        tasks = self._of_the_first(tasks)
-        if self._barred[0] == (state.phase, state.round):
-            tasks = [task for task in tasks if task.site not in self._barred[1]]
+        barred = self._barred(state.phase)
+        tasks = [task for task in self._of_the_first(tasks) if task.site not in barred]
         if not tasks:
             message = "None of the sites of the study's first round takes part any more, and no others can take their place."
             raise QuorumNotMet(message, "Ask these sites to come back, and run the same command; or begin a new study.")
         turn = (state.phase, state.round, tasks[0].attempt)
-        self.door = Door(self.admit, self._openings, turn, lambda refusal: self._tell(state, refusal))
+        identities = {site: key.public_bytes_raw().hex() for site, key in self._sites.items()}
+        self.door = Door(self.admit, identities, self._openings, turn, lambda refusal: self._tell(state, refusal))
         if self._openings.turn() == turn:  # who has left since changes nothing of what it is bound to
             roster = (self.store.meta(_ASKED) or b"").decode()
             return super().opened(state, [replace(task, roster=roster) for task in tasks], anew=False)
@@ -114,8 +115,11 @@ class FollowedBook(Book):
     ) -> State | Done:
         """Close a round, and keep its total to be published."""
         self.store.put_supply(total.digest, total.integers)
-        self._openings.drop()
-        return super().closed(state, attempt, new, total, refusals, bytes_down)
+        self._openings.close()
+        out = [one for one in self._to_be_left_out(state, refusals) if one.site not in total.proof[0]]
+        new = super().closed(state, attempt, new, total, [*refusals, *out], bytes_down)
+        self._openings.tidy()
+        return new
 
     def short(self, state: State, attempt: int, short: Short, refusals: Sequence[Refusal]) -> int:
         """Close an attempt that missed its quorum; one whose total waits to be opened stays open, and is asked again."""
@@ -126,19 +130,33 @@ class FollowedBook(Book):
             return attempt
         self._openings.drop(unopened=True)
         out = self._to_be_left_out(state, refusals)
-        return super().short(state, attempt, replace(short, sites=short.sites - len(out)), [*refusals, *out])
+        again = super().short(state, attempt, replace(short, sites=short.sites - len(out)), [*refusals, *out])
+        self._openings.tidy()
+        return again
 
     def _to_be_left_out(self, state: State, refusals: Sequence[Refusal]) -> list[Refusal]:
-        """Leave a site out of the next attempts of a round whose shares more others found false than can all be lying; name it."""
+        """Leave a site out of the rest of a phase whose shares more others found false than can all be lying; name it.
+
+        Others are all sites, or those of its group.
+        """
         first = json.loads(self.store.meta(_FIRST) or b"[]")
+        before = self._barred(state.phase)
         counted = Counter(accused(one) for one in refusals)
-        out = {name for name in first if counted[name] > (len(first) - 1) // 3}
-        before = self._barred[1] if self._barred[0] == (state.phase, state.round) else frozenset()
-        if len(first) - len(before | out) < threshold(len(first), self.protocol.rounds.quorum):
+        out = {name for name in first if counted[name] > self._most_lying(first)} - before
+        if not out or len(first) - len(before | out) < threshold(len(first), self.protocol.rounds.quorum):
             return []
-        self._barred = (state.phase, state.round), before | out
+        self.store.put_meta(_BARRED, canonical({"phase": state.phase, "sites": sorted(before | out)}))
         more = sorted(out - {one.site for one in refusals})
         return [Refusal("", name, "admit", f"{counted[name]} sites found its shares false", LOOK) for name in more]
+
+    def _most_lying(self, first: Sequence[str]) -> int:
+        """Return how many of the sites that see a site's shares may be lying about them."""
+        return allies_in_groups(len(first)) if isinstance(self.protocol.combiner, Bucketed) else (len(first) - 1) // 3
+
+    def _barred(self, phase: str) -> frozenset[str]:
+        """Return who is left out of the rest of a phase."""
+        kept = json.loads(self.store.meta(_BARRED) or b"{}")
+        return frozenset(kept["sites"] if kept.get("phase") == phase else ())
 
     def finished(self, done: Done) -> None:
         """Note what a phase came to; nothing of it is being opened any more."""

@@ -7,12 +7,15 @@ transaction of the round; it goes with the round's closing.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from wardround.coordinator.store import Store, sentences
+from wardround.record.commitment import commit
 from wardround.study.arrays import Arrays, from_bytes, keep, size_of, to_bytes
 from wardround.study.errors import StoreError, VerificationError
 from wardround.study.files import LARGE, Kept, from_column
@@ -59,7 +62,8 @@ class Openings:
         """
         facts, sums = self._db.execute("SELECT facts, sums FROM opening").fetchone()
         rows = self._db.execute("SELECT stage, task, site, body, receipt, signature FROM opening_said ORDER BY number")
-        said = [(row[0], Update(row[1], row[2], from_column(row[3]), {}, Receipt(**json.loads(row[4])), row[5])) for row in rows]
+        every = [(row[0], Update(row[1], row[2], from_column(row[3]), {}, Receipt(**json.loads(row[4])), row[5])) for row in rows]
+        said = [(stage, update) for stage, update in every if _whole(update)]
         try:
             return Standing(json.loads(facts), from_bytes(from_column(sums)), said)
         except VerificationError as error:
@@ -79,7 +83,7 @@ class Openings:
         body = update.body
         if isinstance(body, Kept):  # it is removed once it is taken in
             with sentences():
-                body = Kept(shutil.copyfile(body.path, self._path.with_suffix(f".{update.task[-16:]}")))
+                body = _copied(body, self._path.with_suffix(f".{update.task[-16:]}"))
         row = (stage, update.site, update.task, body, json.dumps(vars(update.receipt)), update.signature)
         self._db.execute("INSERT INTO opening_said (stage, site, task, body, receipt, signature) VALUES (?, ?, ?, ?, ?, ?)", row)
 
@@ -90,6 +94,11 @@ class Openings:
             self._db.execute(f"INSERT INTO opening_bound {facts}")
         self._db.execute("DELETE FROM opening")
         self._db.execute("DELETE FROM opening_said")
+
+    def close(self) -> None:
+        """Forget the attempt and all before it: the round has closed."""
+        self.drop()
+        self._db.execute("DELETE FROM opening_bound")
 
     def bound(self, phase: str, round_: int) -> list[str]:
         """Return who is in a total of a round that sites may have helped to open and that never came out."""
@@ -103,19 +112,39 @@ class Openings:
                 path.unlink()
 
 
+def _copied(body: Kept, place: Path) -> Kept:
+    """Copy a message, durably, since what says that it is there becomes so next."""
+    with body.path.open("rb") as source, place.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+    return Kept(place)
+
+
+def _whole(update: Update) -> bool:
+    """Say whether a message in a file is still there as it came; one that is not counts as unheard and is asked for again."""
+    try:
+        return not isinstance(update.body, Kept) or commit(bytes.fromhex(update.receipt.salt), update.body) == update.receipt.commit
+    except (OSError, VerificationError):
+        return False
+
+
 class Door(Keeping):
     """Admit messages of one attempt, and keep it while its total is being opened.
 
     Args:
         admit: of the book.
+        identities: public key of each site, in hex.
         openings: keep it.
         turn: of the attempt.
         told: is told of a site that did not help.
     """
 
-    def __init__(self, admit: Admit, openings: Openings, turn: Turn, told: Callable[[Refusal], None]) -> None:
+    def __init__(
+        self, admit: Admit, identities: Mapping[str, str], openings: Openings, turn: Turn, told: Callable[[Refusal], None]
+    ) -> None:
         """Stand at the door for one attempt."""
-        self._admit, self._openings, self._turn, self._told = admit, openings, turn, told
+        self._admit, self._identities, self._openings, self._turn, self._told = admit, identities, openings, turn, told
 
     def __call__(self, task: Task, update: Update, read: Read[T]) -> T | Refusal:
         """Return what an update holds that is signed, logged and within bounds; else a refusal."""
@@ -135,6 +164,10 @@ class Door(Keeping):
     def add(self, stage: Stage, update: Update) -> None:
         """Keep what a site said since."""
         self._openings.add(stage, update)
+
+    def identities(self) -> Mapping[str, str]:
+        """Return the public key that each site joined with, in hex."""
+        return self._identities
 
     def bound(self) -> Sequence[str]:
         """Return who is in a total of this round that never came out."""

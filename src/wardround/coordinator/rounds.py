@@ -9,7 +9,7 @@ from typing import NoReturn
 from wardround.coordinator.book import Book
 from wardround.study.arrays import Arrays, size_of
 from wardround.study.canonical import digest_json
-from wardround.study.errors import QuorumNotMet
+from wardround.study.errors import NeverCloses, QuorumNotMet
 from wardround.study.interfaces import Algorithm, Combiner, Engine
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
@@ -111,11 +111,14 @@ def closing_tasks(protocol: Protocol, engine: Engine, book: Book) -> list[Task]:
 
 
 def give_up(protocol: Protocol, state: State, tries: int, short: Short) -> None:
-    """End the study when a round has been asked often enough.
+    """End the study when a round has been asked often enough, or need not be asked again.
 
     Raises:
-        QuorumNotMet: it has; who was absent and why stands in the record.
+        NeverCloses: it can never close.
+        QuorumNotMet: it was asked often enough; who was absent and why stands in the record.
     """
+    if short.never:
+        raise NeverCloses(f"Round {state.round + 1} of {state.phase}: {short.why.rstrip('.')}.", "Begin a new study without who left.")
     if tries == (times := protocol.rounds.attempts):
         why = f": {short.why.rstrip('.')}." if short.why else "."
         message = f"Round {state.round + 1} of {state.phase} had {short.sites} of {short.quorum} sites, {times} times{why}"

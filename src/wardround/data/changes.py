@@ -7,18 +7,25 @@ hospital's table and fields by their name; a value never stands in it.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from wardround.data.report import shown
 from wardround.data.snapshot import read_snapshot
 from wardround.data.who import BYTES, who_of
-from wardround.study.dataset import ROLES, Dataset
+from wardround.study.dataset import Dataset
 from wardround.study.errors import VerificationError
+from wardround.study.streams import Stream
+
+Parts = Mapping[bytes, frozenset[int]]
+"""In which parts (training, validation, test) a patient's rows stood, by pseudonym."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ class Known:
         for row, patient in enumerate(self.dataset.patient):
             found[names[patient]].append(row)
         return found
+
+    def parts(self) -> dict[bytes, frozenset[int]]:
+        """Return in which parts each patient's rows stand."""
+        return {who: frozenset(self.dataset.role[rows].tolist()) for who, rows in self.by_patient().items()}
 
 
 @dataclass(frozen=True)
@@ -97,21 +108,35 @@ def known_of(snapshot: Path) -> Known:
     return found
 
 
-def changes(before: Known, now: Known) -> Changes:
-    """Return what is different; patients who withdrew must not be in `before` any more."""
+def changes(before: Known, now: Known, earlier: Parts = MappingProxyType({})) -> Changes:
+    """Return what is different; patients who withdrew must not be in `before` any more.
+
+    Args:
+        before: the rows that count.
+        now: those of the table.
+        earlier: the parts of patients in snapshots before these, who may have been missing for a while.
+    """
+    stood, stands = {**earlier, **before.parts()}, now.parts()
     old, new = before.by_patient(), now.by_patient()
     old_keys, new_keys = _keys(before.dataset), _keys(now.dataset)
     found: list[ChangedRow] = []
-    changed = moved = further = 0
+    changed = further = 0
     for who, rows in old.items():
         here = new.get(who, [])
         lost, fresh = _unmatched(rows, here, old_keys, new_keys)
         further += max(0, len(fresh) - len(lost))
         found += [_named(before, now, who, one, fresh[index] if index < len(fresh) else None) for index, one in enumerate(lost)]
         changed += bool(lost)
-        moved += bool(here) and not _roles(now.dataset, here) <= _roles(before.dataset, rows)
+    moved = sum(who in stood and not parts <= stood[who] for who, parts in stands.items())
     gone = sum(who not in new for who in old)
     return Changes(tuple(found), changed, gone, moved, sum(who not in old for who in new), further)
+
+
+def marks(known: Known, patients: Set[str], secret: Stream) -> set[str]:
+    """Return for each of some patients, named by pseudonyms in hex, a keyed hash of the rows as they stand, or of their absence."""
+    keys, rows = _keys(known.dataset), known.by_patient()
+    texts = {one: bytes.fromhex(one) + b"".join(sorted(keys[row] for row in rows.get(bytes.fromhex(one), []))) for one in patients}
+    return {hmac.new(secret.key, text, hashlib.sha256).hexdigest() for text in texts.values()}
 
 
 def without(known: Known, out: np.ndarray) -> Known:
@@ -154,10 +179,6 @@ def _beyond(rows: list[int], keys: list[bytes], others: Counter[bytes]) -> list[
         else:
             found.append(row)
     return found
-
-
-def _roles(data: Dataset, rows: list[int]) -> set[str]:
-    return {ROLES[role] for role in np.unique(data.role[rows])}
 
 
 def _named(before: Known, now: Known, who: bytes, old: int, new: int | None) -> ChangedRow:

@@ -6,7 +6,8 @@
 
 The list is read again each time a snapshot is made, and is never copied or sent. Without it nothing is prepared: a hospital that says
 there is a list wants it to count. Identifiers are compared loosely, since a row too few costs a little and a row too many breaks a
-promise: capitals, blanks, hyphens and the like, leading zeros, "12.0" for 12 and "1.2E+1" for 12 make no difference.
+promise: capitals, blanks, hyphens and the like, letters that are not seen, zeros before each number ("2024/007" for 2024/7), "12.0" for 12
+and "1.2E+1" for 12 make no difference.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from wardround.study.protocol import Contract
 _NEVER = "Nothing is prepared without the list."
 _TABLE_MARKS = (",", ";", "\t", "|")
 _MOST_DIGITS = 40
-_DECIMALS = re.compile(r"([+-]?[0-9]+)[.,]0+")
-_POWER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?e[+-]?[0-9]{1,2}")
+_DECIMALS = re.compile(r"(?<=[0-9])[.,]0+$")
+_POWER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?e[+-]?[0-9]{1,3}")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
@@ -50,7 +51,26 @@ class OptOut:
     @property
     def loose(self) -> frozenset[str]:
         """Return the entries as they are compared."""
-        return frozenset(loosely(entry) for entry in self.entries)
+        return frozenset(self.forms.values())
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """Return each entry as it is compared, by the entry."""
+        return {entry: loosely(entry) for entry in self.entries}
+
+    def findings(self, unmatched: int, where: str) -> list[DataFinding]:
+        """Return what the hospital should look at, in counts; small ones are not shown.
+
+        Args:
+            unmatched: how many entries are of nobody.
+            where: in which they were looked for, such as "the table".
+        """
+        if not self.entries:
+            return [DataFinding("warning", "", 0, "The opt-out list is empty.", "Look whether it was exported whole.")]
+        if not unmatched:
+            return []
+        sentence = f"{shown(unmatched)} entries of the opt-out list are of no patient in {where}."
+        return [DataFinding("warning", "", unmatched, sentence, "Look whether the list names patients as the table does.")]
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,7 @@ class LeftOut:
         patients: how many patients these are.
         loosely: how many of them are written otherwise in the table than on the list.
         unmatched: how many entries of the list are of nobody in the table.
-        entries: how many entries the list has.
+        entries: the list.
         forms: the identifiers that were taken out, as they are compared.
     """
 
@@ -70,22 +90,20 @@ class LeftOut:
     patients: int
     loosely: int
     unmatched: int
-    entries: int
+    entries: OptOut
     forms: frozenset[str] = field(default=frozenset(), repr=False)
 
     def findings(self) -> list[DataFinding]:
         """Return what the hospital should know, in counts; small ones are not shown."""
-        if not self.entries:
-            return [DataFinding("warning", "", 0, "The opt-out list is empty.", "Look whether it was exported whole.")]
-        out = f"{shown(self.patients)} patients are left out, since they are on the opt-out list of {shown(self.entries)} entries."
+        if not self.entries.entries:
+            return self.entries.findings(0, "the table")
+        listed = shown(len(self.entries.entries))
+        out = f"{shown(self.patients)} patients are left out, since they are on the opt-out list of {listed} entries."
         found = [DataFinding("note", "", self.patients, out, "They are in no snapshot that is made from now on.")]
         if self.loosely:
             sentence = f"{shown(self.loosely)} of them are written otherwise in the table (blanks, zeros, capitals, hyphens)."
             found.append(DataFinding("note", "", self.loosely, sentence, "They are left out all the same."))
-        if self.unmatched:
-            sentence = f"{shown(self.unmatched)} entries of the opt-out list are of no patient in the table."
-            found.append(DataFinding("warning", "", self.unmatched, sentence, "Look whether the list names patients as the table does."))
-        return found
+        return found + self.entries.findings(self.unmatched, "the table")
 
 
 def loosely(identifier: str) -> str:
@@ -94,17 +112,17 @@ def loosely(identifier: str) -> str:
     Where nothing but signs is left, the signs are compared.
 
     Example:
-        >>> loosely(" MRN-00012 "), loosely("mrn12"), loosely("12.0"), loosely("1.2E+1"), loosely("0")
-        ('mrn12', 'mrn12', '12', '12', '0')
+        >>> loosely(" MRN-00012 "), loosely("mrn12.0"), loosely("2024/007"), loosely("1.2E+001"), loosely("0")
+        ('mrn12', 'mrn12', '20247', '12', '0')
     """
+    identifier = "".join(letter for letter in identifier if unicodedata.category(letter) != "Cf")  # a byte order mark and the like
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", identifier).upper().casefold()).strip()
-    text = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text)
+    text = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text if not letter.isspace())
     if _POWER.fullmatch(text):
         text = _whole(text)
-    if match := _DECIMALS.fullmatch(text):
-        text = match[1]
+    text = _LEADING_ZEROS.sub("", _DECIMALS.sub("", text))  # of each number, while signs still part them; a blank parts none
     kept = "".join(letter for letter in text if letter.isalnum())
-    return _LEADING_ZEROS.sub("", kept) if kept else "".join(text.split())
+    return _LEADING_ZEROS.sub("", kept) if kept else text
 
 
 def _whole(text: str) -> str:
@@ -126,9 +144,15 @@ def read_opt_out(site: SiteFile) -> OptOut | None:
     if consent is None:
         return None
     path = consent.opt_out
-    if not path.is_file():
-        raise DataError(f"The opt-out list {path} is not there.", f"Correct opt_out under [consent] in the site file. {_NEVER}")
-    lines = _lines(path, consent.encoding) if consent.column is None else _column(site)
+    try:
+        if not path.is_file():
+            raise DataError(f"The opt-out list {path} is not there.", f"Correct opt_out under [consent] in the site file. {_NEVER}")
+        lines = _lines(path, consent.encoding) if consent.column is None else _column(site)
+    except OSError as error:  # such as a network share that is away
+        why = error.strerror or "the system refused"
+        raise DataError(
+            f"The opt-out list {path.name} cannot be read: {why}.", f"See that the disk it lies on is there. {_NEVER}"
+        ) from error
     return OptOut(frozenset(line for line in lines if line))
 
 
@@ -211,7 +235,7 @@ def left_out(patients: Sequence[str], listed: OptOut, gone: Callable[[str], bool
     rows = np.array([identifier in out for identifier in patients], dtype=bool)
     respelt = len({one for one in out if loose[one] in wanted} - listed.entries)
     forms = frozenset(loose[one] for one in out)
-    return LeftOut(rows, len(forms), respelt, unmatched, len(listed.entries), forms)
+    return LeftOut(rows, len(forms), respelt, unmatched, listed, forms)
 
 
 def consented(

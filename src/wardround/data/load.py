@@ -34,12 +34,14 @@ class Read:
         out: whom the opt-out list took out; None where the site file names no list.
         patients: the patient of each row that is left, as text.
         rows: the place of each of these rows in the hospital's table, counted from 1 without a header.
+        told: what the hospital should know of its opt-out list, in counts.
     """
 
     checked: Checked
     out: LeftOut | None
     patients: list[str]
     rows: list[int]
+    told: tuple[DataFinding, ...] = ()
 
     def known(self, secret: Stream) -> Known:
         """Return the dataset with its patients' pseudonyms.
@@ -67,6 +69,7 @@ class Prepared:
         withdrew: how many patients the opt-out list took out of the source's rows.
         patients: identifier of each row's patient, for the hospital's own ledger; never kept or sent.
         out: identifiers of the patients who were taken out, as they are compared; never kept or sent.
+        told: what the hospital should know of its opt-out list, in counts.
     """
 
     dataset: Dataset
@@ -76,6 +79,7 @@ class Prepared:
     withdrew: int = 0
     patients: tuple[str, ...] = field(default=(), repr=False)
     out: frozenset[str] = field(default=frozenset(), repr=False)
+    told: tuple[DataFinding, ...] = ()
 
 
 def inspect(site: SiteFile, protocol: Protocol) -> Checked:
@@ -109,17 +113,20 @@ def read(site: SiteFile, protocol: Protocol, gone: Callable[[bytes], bool] | Non
 
     frame, out = consented(whole, site, protocol.contract, withdrawn if gone is not None else None)
     checked = check(frame, site, protocol)
-    notes = [] if out is None or site.consent is None else out.findings()
+    told = () if out is None or site.consent is None else tuple(out.findings())
+    notes = list(told)
     if source.synthetic:
         sentence = f"{site.name}: the rows are synthetic."
         notes.append(DataFinding("note", "", None, sentence, "No result on them says anything about patients."))
     report = replace(checked.report, findings=(*checked.report.findings, *notes))
     numbers = range(1, len(whole) + 1) if out is None else (np.flatnonzero(~out.rows) + 1).tolist()
     patients = identifiers(frame, site, protocol.contract) or [f"#{number}" for number in numbers]
-    return Read(replace(checked, report=report), out, patients, list(numbers))
+    return Read(replace(checked, report=report), out, patients, list(numbers), told)
 
 
-def prepare(site: SiteFile, protocol: Protocol, folder: Path, secret: Stream | None = None) -> Prepared:
+def prepare(
+    site: SiteFile, protocol: Protocol, folder: Path, secret: Stream | None = None, gone: Callable[[bytes], bool] | None = None
+) -> Prepared:
     """Read, check and snapshot a site's rows.
 
     Args:
@@ -127,17 +134,18 @@ def prepare(site: SiteFile, protocol: Protocol, folder: Path, secret: Stream | N
         protocol: the study's plan.
         folder: gets the snapshot as a folder of its own, named by its digest.
         secret: the hospital's key for this study; with it the snapshot can be compared with later ones.
+        gone: says of a patient's pseudonym whether the patient withdrew when an earlier snapshot was made.
 
     Raises:
         ProtocolError: the site file names a source or option that does not exist.
         DataError: source or opt-out list cannot be read, or the rows do not meet the contract; lists every finding.
         StoreError: the snapshot could not be written.
     """
-    found = read(site, protocol)
+    found = read(site, protocol, gone, secret)
     if found.checked.dataset is None:
         raise found.checked.report.error()
     dataset, place = write_snapshot(found.checked.dataset, protocol.contract, site.source.kind, folder)
     if secret is not None:
         keep_who(found.known(secret).who, place)
     withdrew, out = (0, frozenset[str]()) if found.out is None else (found.out.patients, found.out.forms)
-    return Prepared(dataset, place, dataset.digest, found.checked.report, withdrew, tuple(found.patients), out)
+    return Prepared(dataset, place, dataset.digest, found.checked.report, withdrew, tuple(found.patients), out, found.told)

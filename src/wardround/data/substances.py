@@ -9,6 +9,7 @@ nitrogen as two nitrogen atoms, haemoglobin as one monomer (16,114.5 g/mol), the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -35,6 +36,17 @@ MOLAR: Mapping[str, float] = MappingProxyType(
 """Grams in a mole; phosphate as phosphorus, which is what laboratories report."""
 
 _MASS, _AMOUNT = "mass concentration", "substance concentration"
+
+
+def named(substance: str, words: str) -> bool:
+    """Say whether a field's name or description speaks of a substance: a word in it begins as one of the substance's does.
+
+    Example:
+        >>> named("cholesterol", "chol_total"), named("iron", "the environment"), named("haemoglobin", "Hemoglobin")
+        (True, False, True)
+    """
+    spoken = re.findall(r"[^\W\d_]+", words.casefold().replace("ae", "e"))
+    return any(one.startswith(word.replace("ae", "e")[:4]) for word in substance.split() for one in spoken)
 
 
 def by_substance(unit: str) -> dict[str, dict[str, float]]:

@@ -32,7 +32,9 @@ from wardround.site import evidence
 from wardround.site.approval import approval, refused
 from wardround.site.desk import Desk, Waits
 from wardround.site.folder import SiteFolder, write_bytes
+from wardround.site.gate import Site
 from wardround.site.journal import Journal
+from wardround.site.renewal import held, pending
 from wardround.site.results import told
 from wardround.study.canonical import canonical
 from wardround.study.errors import NotAdmitted, PolicyRefused, StoreError, Unreachable, VerificationError, WardroundError
@@ -51,7 +53,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Pulse:
-    """Hold what the coordinator last said to the beat: "ok", "second", or "" while it is away."""
+    """Hold what the coordinator last said to the beat: "ok", "second", "other" where it serves another plan, or "" while it is away."""
 
     state: str = ""
     time: float = 0.0
@@ -162,6 +164,8 @@ class Agent:
         if self.pulse.state == "second":
             remedy = "Stop the other one first. If there is none, its keys were copied: tell the coordinating centre to revoke this site."
             raise PolicyRefused("Another process takes part as this site.", remedy)
+        if self.pulse.state == "other" and self._folder.protocol.rehearsal:
+            raise _served()
         if self.pulse.time and abs(self.pulse.time - self.pulse.asked) > SKEW:
             minutes = (self.pulse.asked - self.pulse.time) / 60
             remedy = "Set the clock of this machine; the record's times depend on it."
@@ -222,6 +226,8 @@ class Agent:
     def _read(self, data: bytes) -> Message:
         member = self._member
         message = Message.read(data, member.coordinator_key.public, ("task", "ending"), member.study, COORDINATOR, member.site)
+        if message.protocol != member.protocol and self._folder.protocol.rehearsal:  # it waits on the hub for the study's own process
+            raise _served()
         if message.protocol != member.protocol:
             raise VerificationError("A task quotes another protocol than this site approved.", "Report this to the coordinating centre.")
         return message
@@ -297,7 +303,7 @@ class Agent:
         log, body = gate.log, None
         content: dict[str, Any] = {"checkpoint": "", "vkey": log.signer.vkey}
         if gate.protocol.tells and "results" in may_leave and refused(self._journal) is None:
-            content["results"] = told(gate)
+            content["results"] = self._own_figures(gate)
             self._db.commit()
         if "record" in may_leave:
             if [entry["t"] for entry in log.entries()][-1:] != ["handed_over"]:  # else this is another try
@@ -310,6 +316,13 @@ class Agent:
             statement = canonical({"protocol": self._member.protocol, "site": self._member.site})
             content["kept"] = envelope.seal(envelope.KEPT, statement, self._folder.keys.signing)
         self._reply(self._message("record", content, body))
+
+    def _own_figures(self, gate: Site) -> dict[str, Any]:
+        """Return this site's own test figures as they leave; none while its rows are not in order, or have changed since the test."""
+        found = {} if held(self._journal) is not None or pending(self._folder) is not None else told(gate)
+        if not found:
+            self._say("This hospital's own figures stay here: it was not tested, or its rows have changed since, or are not in order.")
+        return found
 
     def _end(self, message: Message) -> None:
         """Take what the study came to, and end."""
@@ -328,20 +341,34 @@ class Agent:
         self._say(plain(str(message.content.get("text", "The study has ended."))))
 
 
+def _served() -> PolicyRefused:
+    """Return why a rehearsal ends at once."""
+    return PolicyRefused(
+        "The coordinating centre serves the study itself, not its rehearsal.", "Rehearse while it runs: wardround study rehearse."
+    )
+
+
 def connect(folder: SiteFolder, stay: bool = True) -> Connection:
     """Return the site's connection to its hub, with its own key."""
     member = folder.membership
     return Connection(member.url, member.authority, seed(folder.hub_key), member.slot, stay=stay)
 
 
-def tell(folder: SiteFolder, kind: str, content: dict[str, Any]) -> None:
+def tell(folder: SiteFolder, kind: str, content: dict[str, Any], protocol: str = "") -> None:
     """Send the coordinator one message outside of a run, such as that this site refuses or leaves.
+
+    Args:
+        folder: of the hospital.
+        kind: of the message.
+        content: of the message.
+        protocol: digest of the plan that it is about; empty for the study's own.
 
     Raises:
         Unreachable: the hub does not answer.
     """
     member = folder.membership
-    message = Message(kind, member.study, member.protocol, member.site, COORDINATOR, {}, content).signed(folder.keys.signing)
+    about = protocol or member.protocol
+    message = Message(kind, member.study, about, member.site, COORDINATOR, {}, content).signed(folder.keys.signing)
     link = connect(folder, stay=False)
     try:
         link.run(link.store(Subjects(member.study).reply(member.slot), message))

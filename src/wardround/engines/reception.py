@@ -40,7 +40,8 @@ class Reception:
 
     Attributes:
         study: name of the study.
-        protocol: digest of the plan.
+        protocol: digest of the plan that joining sites are given.
+        served: digest of the plan that is served now: that one, or in a rehearsal the rehearsal's.
         body: where the plan lies on the hub.
         key: the coordinator's signing key.
         enrolment: the list; read in the connection's thread, never written there.
@@ -52,6 +53,7 @@ class Reception:
 
     study: str
     protocol: str
+    served: str
     body: Body
     key: Ed25519PrivateKey
     enrolment: Enrolment
@@ -120,14 +122,16 @@ class Reception:
             return b""
         try:
             key = Ed25519PublicKey.from_public_bytes(site.identity)
-            content = Message.read(data, key, ("beat",), self.study, site.site, COORDINATOR).content
+            message = Message.read(data, key, ("beat",), self.study, site.site, COORDINATOR)
+            content = message.content
             instance, since, number = str(content["instance"]), content["since"], content["number"]
             if type(number) is not int or type(since) is not int:
                 raise TypeError
         except (VerificationError, KeyError, TypeError, ValueError):
             self.tell(f"A beat from {site.site} was thrown away: it is not signed by this site.")
             return b""
-        state = self.presence.beat(site.site, instance, since, number)
+        other = bool(instance) and message.protocol != self.served  # who rehearses takes no part in the study, nor the reverse
+        state = "other" if other else self.presence.beat(site.site, instance, since, number)
         if state == "second":
             self.tell(f"Two processes take part as {site.site}; the one that started first is told to end. Were its keys copied?")
         answer = {"instance": instance, "number": number, "state": state, "time": int(time.time())}

@@ -1,8 +1,8 @@
 """Turn the sums of a test into what a passport says: discrimination, calibration, decision curve, subgroups, and a verdict against the bar.
 
-Sums in, numbers out, numpy only, so that the coordinator works out the totals and each hospital its own. Everything shown of the scores
-follows from one division of them, whose cells hold 0 or at least k patients of each class; edges that would make a smaller cell are left
-out.
+Sums in, numbers out, numpy only, so that the coordinator works out the totals and each hospital its own. All counts of scores that are
+shown are of one division of them, whose cells hold 0 or at least k patients of each class; edges that would make a smaller cell are left
+out. What is no count is written to three significant places: the exact mean of a few known numbers would tell how often each is in it.
 
 Source: Van Calster et al., Calibration: the Achilles heel of predictive analytics, BMC Medicine 2019 (intercept and slope); Vickers and
 Elkin, Decision curve analysis, Med. Decis. Making 2006 (net benefit); DESIGN section 5.
@@ -11,14 +11,14 @@ Elkin, Decision curve analysis, Med. Decis. Making 2006 (net benefit); DESIGN se
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from wardround.learning.algorithms.assess import HELD, MODEL, Assess, hidden_groups, small
-from wardround.learning.evaluation import LEAST, Claim, Difference, Estimate, Verdict, replicated, verdicts
+from wardround.learning.evaluation import FEW, LEAST, Claim, Difference, Estimate, Verdict, replicated, verdicts
 from wardround.learning.questions.curves import BINS, MIDDLES, REACH, ratio
 from wardround.study.arrays import Arrays, under
 from wardround.study.protocol import Protocol
@@ -27,6 +27,14 @@ WITHHELD = "withheld"
 _WIDTH = 2 * REACH / BINS
 _LOGITS = -REACH + (np.arange(BINS) + 0.5) * _WIDTH
 _STEPS = 60
+PLACES = 3
+"""Significant places of every figure that is not a count."""
+
+MOST_BEYOND = 0.01
+"""Largest share of a class whose scores may lie in the outermost bins, which hold all that is further out."""
+
+BEYOND = "more than 1 % of a class has scores beyond 12 logits, which are not told apart"
+AT_HALF = ("accuracy", "balanced_accuracy")
 AGAINST_BAR: tuple[Claim, ...] = (Claim("meets", "better than the bar", 1, 0.0), Claim("misses", "worse than the bar", -1, 0.0))
 
 
@@ -40,10 +48,10 @@ def figures(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
     least, whole = protocol.privacy.smallest_count, under(sums, MODEL)
     if small(np.rint(whole["patients"]).astype(np.int64), least):
         return {"patients": WITHHELD, "note": f"fewer than {least} patients were tested, in all or of a class, so nothing is told"}
-    values = measured(protocol, whole)
+    values = measured(protocol, whole, _open_at_half(protocol, under(whole, "test")))
     found = {
         "patients": _tally(protocol, whole),
-        "metrics": {name: asdict(Estimate.of(one)) for name, one in values.items()},
+        "metrics": {name: told(one) for name, one in values.items()},
         "subgroups": _subgroups(protocol, sums),
     }
     if protocol.outputs == 1:
@@ -58,22 +66,58 @@ def algorithm(protocol: Protocol) -> Assess:
     return found
 
 
-def measured(protocol: Protocol, sums: Arrays) -> dict[str, np.ndarray]:
-    """Return every metric as [1 + R] values; those that count errors at probability one half only where no small count follows."""
-    values = {name: np.atleast_1d(one) for name, one in replicated(protocol, sums).items()}
-    if _open_at_half(under(sums, "test"), protocol.privacy.smallest_count):
-        return values
-    return {name: one for name, one in values.items() if name not in ("accuracy", "balanced_accuracy")}
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Return numbers to three significant places.
+
+    Example:
+        >>> rounded(np.array([0.81234, 1234.5, np.nan])).tolist()
+        [0.812, 1230.0, nan]
+    """
+    return np.array([float(f"{one:.{PLACES}g}") for one in np.ravel(values)]).reshape(np.shape(values))
 
 
-def _open_at_half(sums: Arrays, least: int) -> bool:
-    """Say whether the numbers of right and of wrong answers of each class, at probability one half, are 0 or at least k."""
+def told(values: np.ndarray) -> dict[str, Any]:
+    """Return the estimate of [1 + R] values as it is written down."""
+    return {name: None if one is None else float(rounded(np.asarray(one))) for name, one in asdict(Estimate.of(values)).items()}
+
+
+def measured(protocol: Protocol, sums: Arrays, at_half: bool = False) -> dict[str, np.ndarray]:
+    """Return every metric as [1 + R] values, rounded; those that count errors at probability one half only where they may be told."""
+    values = {name: rounded(np.atleast_1d(one)) for name, one in replicated(protocol, sums).items()}
+    return {name: one for name, one in values.items() if at_half or name not in AT_HALF}
+
+
+def _open_at_half(protocol: Protocol, sums: Arrays) -> bool:
+    """Say whether errors at probability one half are of the division that is shown, and so tell no small count.
+
+    With several codes nothing divides the scores; there the right and the wrong answers of each class must be 0 or at least k.
+    """
+    least = protocol.privacy.smallest_count
+    if least <= 1 or "confusions" in sums:
+        return _fine(_halves(sums), least)
+    return BINS // 2 in division(_plain(sums["histogram"]), algorithm(protocol).options.thresholds, least)
+
+
+def _halves(sums: Arrays) -> np.ndarray:
+    """Return by class the scores on each side of one half; with several codes the right and the wrong answers."""
     if "confusions" in sums:
         table = sums["confusions"] if sums["confusions"].ndim == 2 else sums["confusions"][0]
         right = np.diagonal(table)
-        return _fine(np.concatenate([right, np.sum(table, axis=1) - right]), least)
+        return np.concatenate([right, np.sum(table, axis=1) - right])
     hist = _plain(sums["histogram"])
-    return _fine(hist[:, : BINS // 2].sum(axis=1), least) and _fine(hist[:, BINS // 2 :].sum(axis=1), least)
+    return np.concatenate([hist[:, : BINS // 2].sum(axis=1), hist[:, BINS // 2 :].sum(axis=1)])
+
+
+def beyond(protocol: Protocol, sums: Arrays) -> bool:
+    """Say whether so many scores lie beyond what the bins tell apart that figures from them would be false.
+
+    Args:
+        protocol: the signed plan.
+        sums: of a model: `test/...`.
+    """
+    hist = under(sums, "test")["histogram"]
+    one = hist[0] if hist.ndim > (2 if protocol.outputs == 1 else 3) else hist
+    return bool(np.any(one[..., 0] + one[..., -1] > MOST_BEYOND * np.sum(one, axis=-1)))
 
 
 def _plain(hist: np.ndarray) -> np.ndarray:
@@ -100,6 +144,7 @@ def _subgroups(protocol: Protocol, sums: Arrays) -> list[dict[str, Any]]:
     parts = [under(sums, f"groups/{place}") for place in range(len(phase.groups))]
     hidden = hidden_groups(phase.groups, [np.rint(one["patients"]).astype(np.int64) for one in parts], least)
     held = sums.get(HELD, np.zeros(1 + len(parts)))[1:]
+    open_ = _open_fields(protocol, under(sums, MODEL), parts, hidden)
     found = []
     for place, (group, part) in enumerate(zip(phase.groups, parts, strict=True)):
         one: dict[str, Any] = group.label(protocol.contract)
@@ -108,7 +153,7 @@ def _subgroups(protocol: Protocol, sums: Arrays) -> list[dict[str, Any]]:
         elif not part["patients"][0]:
             one |= {"patients": 0, "note": "no patient is in this subgroup"}
         else:
-            metrics = {name: asdict(Estimate.of(values)) for name, values in measured(protocol, part).items()}
+            metrics = {name: told(values) for name, values in measured(protocol, part, group.field in open_).items()}
             few = not protocol.question_plugin.enough(part["patients"])
             tally = _tally(protocol, part)
             one |= {
@@ -121,6 +166,17 @@ def _subgroups(protocol: Protocol, sums: Arrays) -> list[dict[str, Any]]:
     return found
 
 
+def _open_fields(protocol: Protocol, whole: Arrays, parts: Sequence[Arrays], hidden: np.ndarray) -> set[str]:
+    """Return the fields in whose subgroups errors at one half may be told: all of a field's or none, the hidden ones together included."""
+    groups, least, found = algorithm(protocol).groups, protocol.privacy.smallest_count, set()
+    for name in dict.fromkeys(one.field for one in groups) if _open_at_half(protocol, under(whole, "test")) else ():
+        shown = [_halves(under(parts[place], "test")) for place, one in enumerate(groups) if one.field == name and not hidden[place]]
+        rest = _halves(under(whole, "test")) - np.sum(shown, axis=0) if shown else np.zeros(1)
+        if all(_fine(one, least) for one in (*shown, rest)):
+            found.add(name)
+    return found
+
+
 def _binary(phase: Assess, sums: Arrays, least: int) -> dict[str, Any]:
     """Return calibration and decision curve of a yes-or-no question."""
     hist = sums["histogram"] if sums["histogram"].ndim == 3 else sums["histogram"][None]
@@ -129,10 +185,10 @@ def _binary(phase: Assess, sums: Arrays, least: int) -> dict[str, Any]:
     slope, intercept = recalibrated(hist)
     expected, observed = np.sum(hist * MIDDLES, axis=(1, 2)), np.sum(hist[:, 1], axis=1)
     calibration = {
-        "groups": [_cell(hist[0], low, high) for low, high in cells],
-        "slope": asdict(Estimate.of(slope)),
-        "intercept": asdict(Estimate.of(intercept)),
-        "observed_over_expected": asdict(Estimate.of(ratio(observed.astype(np.float64), expected))),
+        "groups": [_cell(hist, low, high) for low, high in cells],
+        "slope": told(slope),
+        "intercept": told(intercept),
+        "observed_over_expected": told(ratio(observed.astype(np.float64), expected)),
     }
     return {"calibration": calibration, "decision": [_benefit(hist, edge) for edge in edges]}
 
@@ -165,8 +221,11 @@ def division(hist: np.ndarray, thresholds: tuple[float, ...], least: int) -> lis
 
 
 def _cell(hist: np.ndarray, low: int, high: int) -> dict[str, Any]:
-    """Return one line of the table of calibration."""
-    negative, positive = (round(float(one)) for one in hist[:, low:high].sum(axis=1))
+    """Return one line of the table of calibration: rows, and the share that had the outcome with its interval over the replicates.
+
+    There is no interval where nobody or everybody had the outcome: a bootstrap cannot give one.
+    """
+    negative, positive = (round(float(one)) for one in hist[0, :, low:high].sum(axis=1))
     count = negative + positive
     ends = {
         "from": probability_at(low) if low else 0.0,
@@ -176,19 +235,16 @@ def _cell(hist: np.ndarray, low: int, high: int) -> dict[str, Any]:
     }
     if not count:
         return {**ends, "predicted": None, "observed": None, "low": None, "high": None}
-    predicted = float(np.sum(hist[:, low:high] * MIDDLES[low:high])) / count
-    return {**ends, "predicted": predicted, "observed": positive / count, **_wilson(positive, count)}
-
-
-def _wilson(positive: int, count: int) -> dict[str, float]:
-    """Return the 95 % interval of a share.
-
-    Source: Wilson, J. Am. Stat. Assoc. 1927.
-    """
-    z = 1.959963984540054
-    middle = (positive + z * z / 2) / (count + z * z)
-    half = z / (count + z * z) * math.sqrt(positive * (count - positive) / count + z * z / 4)
-    return {"low": max(middle - half, 0.0), "high": min(middle + half, 1.0)}
+    within = hist[:, :, low:high].astype(np.float64)
+    rows = within.sum(axis=(1, 2))
+    share = told(ratio(within[:, 1].sum(axis=1), rows))
+    spread = {name: share[name] if negative and positive else None for name in ("low", "high")}
+    return {
+        **ends,
+        "predicted": told(ratio(np.sum(within * MIDDLES[low:high], axis=(1, 2)), rows))["value"],
+        "observed": share["value"],
+        **spread,
+    }
 
 
 def _benefit(hist: np.ndarray, first: int) -> dict[str, Any]:
@@ -198,8 +254,8 @@ def _benefit(hist: np.ndarray, first: int) -> dict[str, Any]:
     caught, alarms = (np.sum(hist[:, row, first:], axis=1) for row in (1, 0))
     model = ratio(caught - odds * alarms, count)
     everybody = ratio(np.sum(hist[:, 1], axis=1) - odds * np.sum(hist[:, 0], axis=1), count)
-    gain = Estimate.of(model - np.maximum(everybody, 0.0))
-    return {"threshold": threshold, "model": asdict(Estimate.of(model)), "treat_all": float(everybody[0]), "gain": asdict(gain)}
+    gain = told(model - np.maximum(everybody, 0.0))
+    return {"threshold": threshold, "model": told(model), "treat_all": told(everybody)["value"], "gain": gain}
 
 
 def recalibrated(hist: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +302,7 @@ def _fitted(
 
 
 def against_bar(protocol: Protocol, sums: Arrays) -> Difference | None:
-    """Return how far the first metric is from the bar, turned so that larger is better; None where the plan states no bar.
+    """Return how far the first metric is from the bar, rounded, turned so that larger is better; None where the plan states no bar.
 
     Args:
         protocol: the signed plan.
@@ -257,13 +313,13 @@ def against_bar(protocol: Protocol, sums: Arrays) -> Difference | None:
         return None
     values = protocol.direction * (np.atleast_1d(replicated(protocol, sums)[protocol.primary]) - bar)
     known = values[1:][~np.isnan(values[1:])]
-    enough = protocol.question_plugin.enough(np.rint(sums["patients"]).astype(np.int64))
+    enough = protocol.question_plugin.enough(np.rint(sums["patients"]).astype(np.int64)) and not beyond(protocol, sums)
     if len(known) < LEAST or np.isnan(values[0]):
-        return Difference(float(values[0]), math.nan, -math.inf, math.inf, False)
-    low, high = np.percentile(known, [2.5, 97.5])
-    return Difference(float(values[0]), float(np.std(known)), float(low), float(high), enough)
+        return Difference(float(rounded(values[0])), math.nan, -math.inf, math.inf, False)
+    value, deviation, low, high = map(float, rounded(np.array([values[0], np.std(known), *np.percentile(known, [2.5, 97.5])])))
+    return Difference(value, deviation, low, high, enough)
 
 
 def judged(protocol: Protocol, apart: Mapping[str, Difference]) -> dict[str, Verdict]:
     """Return a verdict for each, with Holm's correction over those that have enough patients: meets, misses or cannot_say."""
-    return verdicts(apart, 0.0, AGAINST_BAR)
+    return verdicts(apart, 0.0, AGAINST_BAR, f"{FEW}; or {BEYOND}")

@@ -29,6 +29,13 @@ PREFIX = "combat"
 FEWEST = 3
 """Known training values of a field under which a site's own shift and scale are not worked out: the field stays as it is."""
 
+ALIKE = 0.1
+"""Deviation of a site's training values, in units of the spread, under which a field counts as always the same there and stays as it is.
+
+It is asked of the values themselves, since covariates move what is expected of a value that never changes, and of what they leave, since
+a scale of nearly nothing would stretch the next value that differs beyond all measure.
+"""
+
 _SINGULAR = 1e-9
 _CLOSE = 1e-12
 _TURNS = 1000
@@ -143,7 +150,9 @@ def eliminated(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def site_effects(about: Fields, shared: Arrays, data: Dataset, shrink: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Return a site's own shift and scale of each field, float64 [V], in units of the spread; 0 and 1 where it has too few values.
+    """Return a site's own shift and scale of each field, float64 [V], in units of the spread; 0 and 1 where it stays as it is.
+
+    That is where fewer than `FEWEST` training values are known, or they are (nearly) always the same: see `ALIKE`.
 
     Args:
         about: which fields.
@@ -158,11 +167,19 @@ def site_effects(about: Fields, shared: Arrays, data: Dataset, shrink: bool = Tr
     shift = np.where(fit, np.sum(np.where(known, error, 0.0), axis=0) / np.maximum(count, 1), 0.0)
     squares = np.sum(np.where(known, (error - shift) ** 2, 0.0), axis=0)
     variance = np.where(fit, squares / np.maximum(count - 1, 1), 1.0)
-    fit &= variance > 1e-12
+    fit &= (variance > ALIKE**2) & (_deviation(about.numbers(data)[data.rows("train")]) > ALIKE * shared["spread"])
     if shrink and np.sum(fit) >= 2:
         one = _drawn_together(shift[fit], variance[fit], count[fit], squares[fit])
         shift[fit], variance[fit] = one
     return np.where(fit, shift, 0.0), np.where(fit, np.sqrt(variance), 1.0)
+
+
+def _deviation(values: np.ndarray) -> np.ndarray:
+    """Return the deviation of the known values in each column of [N, V]; 0 where there are fewer than two."""
+    known = ~np.isnan(values)
+    count = np.sum(known, axis=0)
+    mean = np.sum(np.where(known, values, 0.0), axis=0) / np.maximum(count, 1)
+    return np.asarray(np.sqrt(np.sum(np.where(known, (values - mean) ** 2, 0.0), axis=0) / np.maximum(count - 1, 1)))
 
 
 def _drawn_together(shift: np.ndarray, variance: np.ndarray, count: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ _TEXT = Markup('<text x="{0:.1f}" y="{1:.1f}" text-anchor="{2}">{3}</text>')
 
 
 def calibration(groups: Sequence[Mapping[str, Any]], says: str) -> Markup:
-    """Return the share that had the outcome beside the probability that was predicted, a point with its interval for each group.
+    """Return the share that had the outcome beside the predicted probability: a point for each group, with its interval if it has one.
 
     Args:
         groups: with `predicted`, `observed`, `low` and `high`; None where nobody is in it.
@@ -34,8 +34,9 @@ def calibration(groups: Sequence[Mapping[str, Any]], says: str) -> Markup:
     body.append(Markup('<path class="s0" d="{0}"/>').format(path))
     for one in points:
         x, y = _at(one["predicted"], one["observed"])
-        bounds = (_at(0, one["high"])[1], _at(0, one["low"])[1])
-        body.append(Markup('<path class="span" d="M{0:.1f} {1:.1f}V{2:.1f}"/>').format(x, *bounds))
+        if one["low"] is not None:
+            bounds = (_at(0, one["high"])[1], _at(0, one["low"])[1])
+            body.append(Markup('<path class="span" d="M{0:.1f} {1:.1f}V{2:.1f}"/>').format(x, *bounds))
         tip = f"predicted {one['predicted']:.2f}, observed {one['observed']:.2f}"
         body.append(Markup('<circle class="spot" cx="{0:.1f}" cy="{1:.1f}" r="4.6"><title>{2}</title></circle>').format(x, y, tip))
     return _closed(body, says)

@@ -75,7 +75,7 @@ def _coverage(result: Result, told: Mapping[str, Any], share: float) -> Plot | N
 
 def _row(across: Scale, name: str, one: Figure, share: float, mark: str = "level") -> Row:
     text = TOO_FEW if one.value is None else one.text()
-    return Row(name, charts.interval_row(across, one, mark, f"{name}: {text} of the test rows lie within", at=share), text)
+    return Row(name, charts.interval_row(across, one, mark, f"{name}: {text} of the test patients lie within", at=share), text)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def calibration(result: Result) -> Calibration | None:
     dots = [dot.format(across.at(x), up.at(y), f"predicted {number(x, 2)}, observed {number(y, 2)}") for x, y in points]
     body = Markup("").join([_axes(across, up), Markup(line), *dots])
     picture = Markup('<svg class="curve" role="img" focusable="false"><title>{0}</title>{1}</svg>').format(says, body)
-    rows = tuple((number(x, 2), number(y, 2), str(one["rows"])) for (x, y), one in zip(points, groups, strict=True))
+    rows = tuple((number(x, 2), number(y, 2), str(one["patients"])) for (x, y), one in zip(points, groups, strict=True))
     return Calibration(picture, rows)
 
 

@@ -74,7 +74,9 @@ def headline(result: Result) -> str:
     lead = "On synthetic data: tested" if result.get("synthetic") else "Tested"
     found = whole(result)
     name = str(result.get("primary", ""))
-    if name not in found:
+    if found and name not in found:
+        return f"{lead} {where}; {words.in_sentence(name)} is not told, since it would give a small count away."
+    if not found:
         return f"{lead} {where}; too few patients were tested to tell anything."
     shown, patients = figure(found[name]), result["patients"]["all"]
     within = f" ({words.LEVEL}{words.GAP}interval {shown.interval()})" if shown.bounded else ""
@@ -186,7 +188,8 @@ def _calibration(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
         observed = (
             "nobody"
             if one["observed"] is None
-            else f"{words.number(one['observed'])} ({words.number(one['low'])} to {words.number(one['high'])})"
+            else words.number(one["observed"])
+            + ("" if one["low"] is None else f" ({words.number(one['low'])} to {words.number(one['high'])})")
         )
         rows.append((ends, words.whole(one["count"]), words.number(one["predicted"]), observed))
     return rows

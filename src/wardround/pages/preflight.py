@@ -160,7 +160,7 @@ def _field(found: Mapping[str, Any]) -> Field:
 
 def _line(site: str, one: Mapping[str, Any], picture: Markup) -> Line:
     patients = one.get("patients") or {}
-    counts = [value for value in patients.values() if isinstance(value, int)]
+    counts = [value for value in patients.values() if not isinstance(value, str)]
     missing = patients.get("missing", 0)
     text = NONE if not sum(counts) else "few" if missing == "few" else f"{missing / sum(counts):.0%}"
     return Line(site, picture, text, str(one["verdict"]))
@@ -184,12 +184,12 @@ def _shares(codes: Sequence[str], one: Mapping[str, Any]) -> Markup:
     """Return the shares of codes as one bar."""
     patients = one.get("patients") or {}
     counts = [patients.get(code, 0) for code in codes]
-    total = sum(count for count in counts if isinstance(count, int))
+    total = sum(count for count in counts if not isinstance(count, str))
     if not total:
         return _plot(Markup(""), "not told")
     place, bars = 0.0, []
     for number, (code, count) in enumerate(zip(codes, counts, strict=True)):
-        if not isinstance(count, int):
+        if isinstance(count, str):
             continue
         wide = 100 * count / total
         tint = _TINTS[number % len(_TINTS)]
@@ -200,7 +200,8 @@ def _shares(codes: Sequence[str], one: Mapping[str, Any]) -> Markup:
                 Markup('<text class="in" x="{0:.2f}%" y="50%" dy="4" text-anchor="middle">{1}</text>').format(place + wide / 2, code)
             )
         place += wide
-    says = ", ".join(f"{code} {count}" for code, count in zip(codes, counts, strict=True))
+    told = [f"{count:.0%}" if isinstance(count, float) else count for count in counts]
+    says = ", ".join(f"{code} {count}" for code, count in zip(codes, told, strict=True))
     return _plot(Markup("").join(bars), says, str(one["verdict"]))
 
 
@@ -216,7 +217,8 @@ def _rules(table: Mapping[str, Any], result: Result) -> list[str]:
     if result.get("simulation"):
         seen = "with their names, since this is a simulation"
     return [
-        f"A mean told is over {least} patients or more. Counts under {least} read “few”, and count with the largest cell of their table."
+        f"A mean told is over {least} patients or more, and rounded. Counts under {least} read “few”, and count with the largest cell of "
+        "their table."
         if least > 1
         else "Counts and means of single patients left each hospital (privacy.smallest_count = 1).",
         "The lowest and the highest twentieth of a number are in no mean. No row, date or identifier of a patient left a hospital.",

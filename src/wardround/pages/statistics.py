@@ -119,7 +119,7 @@ def _rules(least: int, secure: bool) -> list[str]:
     else:
         first = (
             f"No count of fewer than {least} patients left a site, nor one that gives it away; where sites held a cell back, their number "
-            "stands beside it, and the count is of the other sites alone."
+            'stands beside it, and the count is of the other sites alone; "at least" stands where it is of all, and too low.'
         )
     return [first, "Whoever knows most of the patients in a table may learn something of the others.", "Nothing here is called anonymous."]
 
@@ -243,9 +243,11 @@ def _at_risk(curves: Mapping[str, Sequence[Mapping[str, Any]]], unit: str) -> li
 def _feasibility(found: Mapping[str, Any]) -> list[Block]:
     steps = [("All", found["start"], None), *((one["name"], one["remaining"], one["excluded"]) for one in found["steps"])]
     counts = [one["count"] if isinstance(one["count"], int) else None for _, one, _ in steps]
-    picture = flow([name for name, _, _ in steps], counts, "Patients left after each criterion")
-    rows = [(name, NONE if out is None else _count(out), _count(left)) for name, left, out in steps]
-    blocks = [Block("Patients left after each criterion", ("Criterion", "Taken out", "Left"), rows, picture)]
+    bounds = [bool(one.get("held_back_at")) for _, one, _ in steps]
+    picture = flow([name for name, _, _ in steps], counts, bounds, "Patients left after each criterion")
+    rows = [(name, NONE if out is None else _count(out), _left(one)) for name, one, out in steps]
+    note = "Where sites held counts back, a number taken out is of the other sites alone; grey: at least so many are left." * any(bounds)
+    blocks = [Block("Patients left after each criterion", ("Criterion", "Taken out", "Left"), rows, picture, note)]
     alone = [(one["asks"], *(_count(one[key]) for key in ("meets", "fails", "missing"))) for one in found["criteria"]]
     blocks.append(Block("Each criterion alone, over all", ("Criterion", "Meet it", "Do not", "Missing"), alone))
     label = found.get("label")
@@ -254,6 +256,14 @@ def _feasibility(found: Mapping[str, Any]) -> list[Block]:
         cells.append(("missing", _count(label["missing"]), NONE))
         blocks.append(Block(f"{label['field']} among those who meet all", ("Code", "Count", "Share of known"), cells))
     return blocks
+
+
+def _left(found: Mapping[str, Any]) -> str:
+    """Return how many patients are left as text: where sites held that back, at least how many."""
+    if not found.get("held_back_at") or not isinstance(found["count"], int):
+        return _count(found)
+    held = found["held_back_at"]
+    return f"at least {whole(found['count'])} ({held} {'site' if held == 1 else 'sites'} held back)"
 
 
 _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], list[Block]]] = MappingProxyType(

@@ -108,7 +108,7 @@ METRIC_MEANS: Mapping[str, str] = MappingProxyType(
         "quantile_gap": "how far the share below the prediction is from the quantile asked for; 0 is perfect",
         "below": "share of the rows that lie at or below the prediction",
         "calibration_gap": "mean gap between predicted and observed values, in ten groups; 0 is perfect",
-        "coverage": "share of the rows within a prediction interval that the validation rows of the same sites chose",
+        "coverage": "share of the patients within a prediction interval that the validation patients of the same sites chose",
         "half_width": "how far that interval reaches to each side",
         "bound": "what validation rows add to the prediction to make it a bound",
     }

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from wardround.privacy.disclosure import ABSENT
+from wardround.privacy.disclosure import ABSENT, joined, small_beside_earlier
 
 EARLIER = "/earlier"
 """Name under which a worker finds what other studies were told, beside what it kept of each phase; no phase has such a name."""
 LEFT = "left|"
-"""Begins the name of what one table told rows apart by; after it the table's name and its fields, with bars between."""
+"""Begins the name of what tables told rows apart by; after it where it was told and the tables' fields, with bars between."""
+SUMMED = 2**30
+"""Label of rows over which sums of values were told, in place of what a table told them apart by."""
 FLOOR = "floor"
 """Name of the site's own k, beside the tables of other studies."""
 
@@ -70,6 +72,52 @@ def laid_beside(places: np.ndarray, labels: np.ndarray) -> np.ndarray:
         [-2, 0, 1]
     """
     return np.where(places >= 0, labels[places], ABSENT).astype(np.int32)
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """Return the fields of tables, in order of name, by the name under which it is kept what they told rows apart by.
+
+    Example:
+        >>> fields_of("left|0|sex|age")
+        ('age', 'sex')
+    """
+    return tuple(sorted({field for field in name.split("|")[2:] if field}))
+
+
+def is_sum(labels: np.ndarray) -> bool:
+    """Say whether labels stand for sums of values, and for no table."""
+    return bool(np.any(labels == SUMMED))
+
+
+def together(tables: Iterable[tuple[str, np.ndarray]], rows: int) -> dict[tuple[str, ...], np.ndarray]:
+    """Return by fields what all tables of exactly these fields together tell rows apart by, int64 [rows]; sums are left out.
+
+    Args:
+        tables: name and labels of each; of labels of more rows only the first are taken.
+        rows: that are here now.
+    """
+    alike: dict[tuple[str, ...], list[np.ndarray]] = {}
+    for name, labels in tables:
+        fields = fields_of(name)
+        if name.startswith(LEFT) and fields and not is_sum(labels):
+            alike.setdefault(fields, []).append(labels[:rows])
+    return {fields: joined(*labels) for fields, labels in alike.items()}
+
+
+def gives_away(name: str, apart: np.ndarray, patient: np.ndarray | None, least: int, earlier: Mapping[str, np.ndarray]) -> bool:
+    """Say whether tables give fewer than `least` away beside each earlier one with a field in common, or beside all of the same fields.
+
+    Args:
+        name: of the tables, with their fields.
+        apart: int64 [N], what they tell rows apart by.
+        patient: int64 [N], or None; see `small_beside_earlier`.
+        least: k.
+        earlier: int [N + M] each, by name.
+    """
+    fields = set(fields_of(name))
+    beside = [labels for other, labels in sorted(earlier.items()) if fields & set(fields_of(other))]
+    whole = [labels for names, labels in together(sorted(earlier.items()), len(apart)).items() if set(names) == fields]
+    return bool(np.any(small_beside_earlier(apart, patient, least, [*beside, *whole])))
 
 
 def nearly_the_same(now: np.ndarray, then: np.ndarray, least: int) -> bool:

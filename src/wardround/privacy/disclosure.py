@@ -3,7 +3,8 @@
 Whoever sees counts can add and subtract them. Two rows that lie in the same cells of everything that was let out cannot be told apart by
 that; such a class of rows is an *atom*. Every count that follows by adding and subtracting is a sum of whole atoms. So where every atom
 that is not empty holds at least k patients, every such count is 0 or at least k. That is the rule here, for each table by itself and for
-each pair of tables that share a field; two tables without a common field give no count of fewer patients than one of them does.
+each pair of tables that share a field, and for all tables of the very same fields together; what a table of several fields tells of one of
+them alone (`linked`) counts as a table of that one. Two tables without a common field give no count of fewer than one of them does.
 
 What is held back is chosen in order of place, never by size: which cell covers for a small one then says nothing of how small that is.
 Counts are never below 0, so that adding up can tell what subtracting cannot: ten hidden cells that sum to 10 would each be 1 if they were
@@ -17,6 +18,7 @@ Dobkin, Jones, Lipton, Secure databases: protection against user influence, ACM 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,6 +41,35 @@ def joined(*labels: np.ndarray) -> np.ndarray:
         low = int(one.min())
         found = _counted_from_0(found * (int(one.max()) - low + 1) + (one.astype(np.int64) - low))
     return found
+
+
+def linked(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return int64 [N], the class of each row where rows alike in either label are in the same class, and so those alike to these.
+
+    Of a table and the values of one of its fields these are the finest groups of values that the table counts.
+
+    Args:
+        one: int [N].
+        other: int [N].
+
+    Example:
+        >>> linked(np.array([0, 1, 2, 3]), np.array([5, 5, 6, 7])).tolist()
+        [0, 0, 1, 2]
+    """
+    one, other = joined(one), joined(other)
+    if not len(one):
+        return one
+    wide = int(other.max()) + 1
+    near, far = np.divmod(np.unique(one * wide + other), wide)
+    found = np.arange(int(one.max()) + 1)
+    while True:
+        low = np.full(wide, len(found))
+        np.minimum.at(low, far, found[near])
+        lower = found.copy()
+        np.minimum.at(lower, near, low[far])
+        if np.array_equal(lower, found):
+            return joined(found[one])
+        found = lower
 
 
 def _counted_from_0(codes: np.ndarray) -> np.ndarray:
@@ -89,12 +120,27 @@ def told_apart(cells: np.ndarray, held: np.ndarray) -> np.ndarray:
     return np.where((cells >= 0) & ~held[cells], cells, -1)
 
 
+@dataclass(frozen=True)
+class Before:
+    """Hold what was told already of the same rows.
+
+    Attributes:
+        labels: int64 [N], what it told rows apart by.
+        least: k beside it.
+        values: int64 [N], those of a field, where a table counts here only by what it tells of that field alone; None for the whole table.
+    """
+
+    labels: np.ndarray
+    least: int
+    values: np.ndarray | None = None
+
+
 def held_back(
     cells: np.ndarray,
     count: int,
     patient: np.ndarray,
     least: int,
-    beside: Sequence[np.ndarray] = (),
+    beside: Sequence[Before] = (),
     earlier: Sequence[np.ndarray] = (),
     floor: int = 1,
 ) -> np.ndarray:
@@ -105,8 +151,8 @@ def held_back(
         count: C, how many cells the table has.
         patient: int64 [N], the patient of each row.
         least: k, fewest patients that a count may be of.
-        beside: int64 [N] each: what rows can be told apart by already, from tables that share a field with this one.
-        earlier: int [N + M] each: the same from other studies; see `small_beside_earlier`.
+        beside: what these rows can be told apart by already.
+        earlier: int [N + M] each: what tables of other studies told; see `small_beside_earlier`.
         floor: k beside other studies: the site's own.
     """
     held = np.zeros(count, dtype=bool)
@@ -127,10 +173,10 @@ def held_back(
 
 
 def small_beside_earlier(apart: np.ndarray, patient: np.ndarray | None, least: int, earlier: Sequence[np.ndarray]) -> np.ndarray:
-    """Return bool [N], the rows that a table and one of another study, at another time, tell apart in classes of fewer than `least`.
+    """Return bool [N], the rows by which a table and one of another study, at another time, would give fewer than `least` away.
 
-    Patients who have come or gone since are a class of their own: where fewer than `least` of an earlier cell have gone, no table helps,
-    and all rows are returned.
+    Patients who are new are a class of their own in each cell. Those who have gone are in no cell now; how many they are follows for cells
+    of then that are the same rows as cells of now (`linked`). Where these are few, the rows are those of the cells of then that lost some.
 
     Args:
         apart: int64 [N], what this table tells rows apart by.
@@ -141,21 +187,90 @@ def small_beside_earlier(apart: np.ndarray, patient: np.ndarray | None, least: i
     """
     small = np.zeros(len(apart), dtype=bool)
     for other in earlier if least > 1 else ():
-        there = np.append(np.ones(len(apart), dtype=bool), other[len(apart) :] != ABSENT)
-        gone = int(there.sum()) - len(apart)
-        now = np.append(apart, np.full(gone, ABSENT))
-        atoms = joined(now, other[there])
-        few = _small(atoms, None if patient is None else np.append(patient, patient.max(initial=-1) + 1 + np.arange(gone)), least)
-        small |= few[: len(apart)] | bool(np.any(few[len(apart) :]))
+        here, gone = other[: len(apart)], other[len(apart) :]
+        small |= _small(joined(apart, here), patient, least)
+        if bool(np.any(gone != ABSENT)):
+            small |= _lost_few(apart, here, gone[gone != ABSENT], least)
     return small
 
 
-def _in_small_atoms(apart: np.ndarray, patient: np.ndarray | None, least: int, beside: Sequence[np.ndarray]) -> np.ndarray:
-    """Return bool [N], the rows in an atom of fewer than `least` patients, of this table alone or together with one that lies beside it."""
-    small = np.zeros(len(apart), dtype=bool)
-    for labels in ((apart,), *((apart, other) for other in beside)):
-        small |= _small(joined(*labels), patient, least)
+def _lost_few(apart: np.ndarray, here: np.ndarray, gone: np.ndarray, least: int) -> np.ndarray:
+    """Return bool [N], the rows of cells of then that lost some, where cells of now tell that they lost fewer than `least`.
+
+    Args:
+        apart: int64 [N], what this table tells rows apart by.
+        here: int [N], what the earlier one told them apart by.
+        gone: int [M], the same of those who have gone.
+        least: k.
+    """
+    few = np.zeros(len(apart), dtype=bool)
+    known = np.flatnonzero(here != ABSENT)
+    then, first, which = np.unique(here[known], return_index=True, return_inverse=True)
+    place = np.minimum(np.searchsorted(then, gone), max(len(then) - 1, 0))
+    lost = np.bincount(place[then[place] == gone], minlength=len(then)) if len(then) else np.zeros(0, dtype=np.int64)
+    if bool(np.any(lost)):
+        groups = linked(apart[known], here[known])
+        together = np.bincount(groups[first], weights=lost)[groups]
+        few[known] = (together > 0) & (together < least) & (lost[which.reshape(-1)] > 0)
+    return few
+
+
+def _in_small_atoms(apart: np.ndarray, patient: np.ndarray | None, least: int, beside: Sequence[Before]) -> np.ndarray:
+    """Return bool [N], the rows in an atom of fewer than `least` patients, of this table alone or together with what was told before."""
+    small = _small(joined(apart), patient, least)
+    for one in beside:
+        mine = apart if one.values is None else linked(apart, one.values)
+        small |= _small(joined(mine, one.labels), patient, one.least)
     return small
+
+
+_MOST_OF = 0.9
+"""Part of a spread that fewer than k patients must not make; the dominance rule of Hundepool et al., section 4.2.2."""
+
+
+def solved(values: np.ndarray, classes: np.ndarray, least: int) -> bool:
+    """Say whether sums of numbers and of their squares could tell how many of fewer than `least` patients have a value.
+
+    For a number that is 0 or 1 the sum is a count. So it is with few values, and where tables count all but few of them: what they leave
+    open are as many unknown counts as there are values, over the classes that were counted. Sums stay where these are fewer than 2 k and
+    one is small, or where fewer than k patients make nearly all that values differ within a class: then the sum is about them.
+
+    Args:
+        values: float64 [N, F], numbers of which sums, sums of squares and products are told; each row another patient's.
+        classes: int64 [N], by which rows were counted.
+        least: k.
+    """
+    parts = [values, *(values[:, [place]] for place in range(values.shape[1]))] if least > 1 and len(values) else []
+    return any(bool(np.any(np.bincount(_valued(one, classes)) < least)) and not _many(one, classes, least) for one in parts)
+
+
+def covered(values: np.ndarray, classes: np.ndarray, least: int) -> bool:
+    """Say whether these rows' values are so many that sums, also with those of other rows, leave open how often each is there.
+
+    Args:
+        values: float64 [N, F].
+        classes: int64 [N].
+        least: k.
+    """
+    return len(values) > 0 and all(_many(values[:, [place]], classes, least) for place in range(values.shape[1]))
+
+
+def _many(values: np.ndarray, classes: np.ndarray, least: int) -> bool:
+    """Say whether many values are open over the classes, and no few rows make nearly all that they differ."""
+    free = int(_valued(values, classes).max()) - int(joined(classes).max())
+    return free >= 2 * least and not any(_of_few(column, joined(classes), least) for column in values.T)
+
+
+def _valued(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return int64 [N], the class of each row once its values are known."""
+    return joined(classes, *(np.unique(column, return_inverse=True)[1].reshape(-1) for column in values.T))
+
+
+def _of_few(values: np.ndarray, classes: np.ndarray, least: int) -> bool:
+    """Say whether fewer than `least` rows make nearly all squares about the means of the classes."""
+    means = np.bincount(classes, weights=values) / np.bincount(classes)
+    squares = np.sort((values - means[classes]) ** 2)
+    return bool(squares[-(least - 1) :].sum() > _MOST_OF * squares.sum())
 
 
 def _next(apart: np.ndarray, held: np.ndarray, occupied: np.ndarray, small: np.ndarray) -> int:

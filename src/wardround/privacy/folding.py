@@ -1,4 +1,6 @@
-"""Fold small counts of a table into its largest cell: what leaves holds no count between 1 and k - 1, and none follows from it.
+"""Fold small counts of a table into its largest cell: what leaves holds no count between 1 and k - 1, and none follows from it alone.
+
+Beside other exact figures of the same patients, such as means, one may follow; whoever tells those has to see to it (`preflight/site.py`).
 
 Holding cells back (`disclosure.py`) keeps every count that is told exact, which totals over sites need. Where single sites' tables are
 compared and never added, it costs too much: at a hospital of 75 patients one small cell takes others with it. Here a cell of fewer than k

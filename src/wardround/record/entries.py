@@ -216,6 +216,7 @@ SCHEMAS: Mapping[tuple[int, str], Schema] = MappingProxyType(
         (1, "phase_done"): _study(phase=NAME, result=DIGEST, rounds=WHOLE, stopped=WORD),
         (1, "release"): _study(phase=NAME, model=DIGEST, result=DIGEST, report=DIGEST),
         (1, "kept"): _study(site=SITE, envelope=ENVELOPE),
+        (1, "unheard"): _study(site=SITE),
         (1, "tables"): _study(result=DIGEST, report=DIGEST),
         (1, "passport"): _study(model=DIGEST, result=DIGEST, passport=DIGEST, page=DIGEST),
         (1, "resumed"): _study(phase=NAME, round=WHOLE),
@@ -230,7 +231,8 @@ the sites that were asked. A site writes `handed_over` before it gives a copy of
 before it. `results` is written before a site's own test figures leave. `late` names a message that is in its site's log and came after its
 attempt had closed; it was not used. `tables` names what a study without a model released, `passport` what one that tested a finished model
 did: the digest of the model's own file, and of `result.json`, `passport.json` and `passport.html`. `kept` names a site whose own rules keep
-its log, with its signature under that. `data` in `egress` is the `snapshot` of the last entry of that type before it: on these rows the
+its log, with its signature under that; `unheard` one of which the coordinator says that it handed none over: it left, was cut off, or was
+not there at the end. `data` in `egress` is the `snapshot` of the last entry of that type before it: on these rows the
 answer was computed. In a snapshot `withdrew` counts patients that the opt-out list took out, `changed` those whose rows are not as they
 were. An entry `changed` says that a hospital found its rows not as it had approved them, in a study with frozen data, and its decision.
 """

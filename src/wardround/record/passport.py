@@ -16,8 +16,20 @@ from wardround.record.note import open as open_note
 from wardround.study.canonical import canonical, digest
 from wardround.study.errors import VerificationError
 
+STATED = (
+    "study", "title", "purpose", "question", "unit", "protocol_digest", "tested_model", "simulation", "synthetic", "site_results", "sites",
+    "took_part", "smallest_count", "primary", "lower_is_better", "bar", "verdict", "patients", "metrics", "calibration", "decision",
+    "subgroups", "verdicts", "verdict_notes", "blinded", "note", "warnings", "privacy", "refusals", "software",
+)  # fmt: skip
+"""What of a result stands in the passport: all but how long it took and on what machine."""
+
 FIRST_LINE = "wardround model passport 1"
 _REMEDY = "Ask the coordinating centre for the passport that it signed; do not rely on this one."
+
+
+def statement(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the passport states, of a result."""
+    return {"passport": 1, **{name: result[name] for name in STATED if name in result}}
 
 
 def note_text(stated: Mapping[str, Any]) -> str:

@@ -85,7 +85,7 @@ class Totals:
         kinds: by kind of message: (messages, bytes).
         sites: by site: (messages, bytes).
         refused: tasks that sites refused.
-        kept: sites whose logs are not among these, since their own rules keep them.
+        apart: sites whose logs are not among these.
     """
 
     messages: int = 0
@@ -93,7 +93,7 @@ class Totals:
     kinds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     sites: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     refused: int = 0
-    kept: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Report:
         if self.verdict is Verdict.FAIL or not self.totals.messages:
             return ""
         kinds = ", ".join(f"{count} x {kind}" for kind, (count, _) in sorted(self.totals.kinds.items()))
-        but = f" Not among them is what {', '.join(self.totals.kept)} sent: the log is kept there." if self.totals.kept else ""
+        but = f" Not among them is what {', '.join(self.totals.apart)} sent: that log is not here." if self.totals.apart else ""
         return (
             f"Every message that reached the study coordinator from {counted(len(self.totals.sites), 'site')} is listed in their logs; "
             f"none was of a record-level kind ({kinds}); in all {counted(self.totals.messages, 'message')} with "

@@ -17,6 +17,8 @@ _APPROVAL, _REFUSAL = "approval", "refusal"
 def approve(site: Site, journal: Journal, brought: Brought, role: str) -> None:
     """Log which snapshot the site brings and its signed approval of this exact protocol, and keep it for the coordinator.
 
+    What the site remembers of this study goes over, so that nothing is answered a second time; answers that wait for a look are forgotten.
+
     Args:
         site: the gate; its log gets two entries.
         journal: keeps the approval.
@@ -28,6 +30,8 @@ def approve(site: Site, journal: Journal, brought: Brought, role: str) -> None:
     kept = {"protocol": site.protocol.digest, "snapshot": brought.snapshot, "entry": entry, "head": list(head), "envelope": envelope}
     journal.put_meta(_APPROVAL, json.dumps({**kept, "role": role}).encode())
     journal.put_meta(_REFUSAL, b"")
+    journal.forget()
+    site.state.gather()
 
 
 def refuse(journal: Journal, log: Log, site: str, protocol: str, reason: str) -> None:

@@ -130,7 +130,7 @@ class Desk:
         """Say what the answer to a task waits for, if there is one and it waits."""
         if task.stage not in ("answer", "close"):
             return None
-        held = self._journal.renew(task)
+        held = self._journal.renew(task, self._site.state.snapshot)
         if task.stage == "close" or refused(self._journal) is not None:
             return None
         if held is not None and held.decision == "waiting":
@@ -153,7 +153,7 @@ class Desk:
         accepted = accept(self._site, task)
         if not isinstance(accepted, Work):
             return accepted
-        held = next((one for one in self._journal.held() if one.asked == asked(task)), None)
+        held = next((one for one in self._journal.held() if one.asked == asked(task, self._site.state.snapshot)), None)
         return self._worked(accepted) if held is None else self._decided(accepted, held)
 
     def _worked(self, work: Work) -> Update | Refusal | Waits:
@@ -174,7 +174,7 @@ class Desk:
         looks = self._rules.holds(int(self._journal.meta(HELD) or 0))
         if not looks and self._open():
             return self._let_out(work, answer, proposal)
-        self._journal.hold(work.task, answer.sums, proposal, "waiting" if looks else "release")
+        self._journal.hold(work.task, answer.sums, proposal, "waiting" if looks else "release", self._site.state.snapshot)
         return self._waits(work.task) or self._let_out(work, answer, proposal)
 
     def _anew(self, task: Task) -> Update | Refusal | Waits:

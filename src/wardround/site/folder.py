@@ -10,19 +10,25 @@ DIR/prepared.json          which snapshot is the current one
 DIR/pending.json           which one takes its place at the next round
 DIR/changes.json           which rows were not as in the snapshot when the hospital last looked
 DIR/withdrawn              pseudonyms of the patients who withdrew
+DIR/parts                  pseudonyms of all patients so far, each with its part (training, validation, test)
+DIR/loading                held while snapshots are laid ready, taken into use and removed
+DIR/pseudonyms.safetensors by which keyed hash the hospital's ledger knows each patient, where it keeps one
+DIR/noted.json             how many answers of this study that ledger had noted
 DIR/site.sqlite            egress log, memory and journal
 DIR/evidence/              what the coordinator signed, where a step of the secure sum was broken
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Set
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,6 +47,7 @@ from wardround.study.errors import StoreError, VerificationError
 from wardround.study.protocol import Protocol
 
 MEMBERSHIP, PROTOCOL, PREPARED, STATE = "membership.json", "protocol.json", "prepared.json", "site.sqlite"
+LOADING, WITHDRAWN = "loading", "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -208,7 +215,10 @@ class SiteFolder:
             policy = HospitalPolicy(approved, rules=rules, source=brought.source, patients=brought.patients, telling=telling)
         log, coordinator = self.log(connection), member.coordinator_key.public
         following = Following(self.protocol, state.sessions, States(self.path / "following")) if self.protocol.hides else None
-        return Site(member.site, self.protocol, self.keys, policy, state, log, coordinator, brought.examples, self.room, following)
+        keys = self.keys
+        if self.protocol.rehearsal:  # the study may ask the very same, and its private numbers must not have been used before
+            keys = replace(keys, private=keys.private.child("rehearsal", member.protocol))
+        return Site(member.site, self.protocol, keys, policy, state, log, coordinator, brought.examples, self.room, following)
 
     def _secret(self, name: str) -> bytes:
         try:
@@ -224,6 +234,34 @@ class SiteFolder:
 
     def _damaged(self, name: str) -> StoreError:
         return StoreError(f"{self.path / name} is damaged.", "Put it back from a copy, or make it anew.")
+
+
+@contextmanager
+def loading(path: Path, wait: bool = True) -> Iterator[None]:
+    """Let nobody else lay a snapshot ready, take one into use or remove one.
+
+    Args:
+        path: of the hospital's folder.
+        wait: until nobody else does; else say so at once.
+
+    Raises:
+        StoreError: somebody does, and `wait` is False.
+    """
+    handle = os.open(path / LOADING, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise StoreError("This hospital's rows are being made ready.", "It goes on by itself in a moment.") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def gone(path: Path) -> set[str]:
+    """Return the pseudonyms of the patients who withdrew from this study here, in hex; they stay out for good."""
+    place = path / WITHDRAWN
+    return set(place.read_text(encoding="ascii").split()) if place.exists() else set()
 
 
 def remove_snapshots(snapshots: Path, but: Set[str]) -> None:

@@ -61,6 +61,8 @@ class Following:
                 self._close(closing, task.supplies or {}, roster)
             ask = NOTHING if task.stage == "close" else self._expected(task)
             self.states.save()
+            if task.stage == "keys" and roster:
+                self.sessions.put_roster(roster)
             if task.stage == "close":
                 self.sessions.forget()
         except Broken:
@@ -177,7 +179,7 @@ def _first(protocol: Protocol, sessions: Sessions, task: Task) -> frozenset[str]
 
     How many sites must be in a total follows from it, and how they are divided into groups: else a coordinator that asks fewer each time
     could open two totals of one round with different sites, or try lists until the division suits it. It has to stand before anything is
-    followed by it: else totals of groups could be vouched for by one list and groups be of another.
+    followed by it: else totals of groups could be vouched for by one list and groups be of another. It is kept once nothing was refused.
     """
     first = sessions.roster()
     if task.stage != "keys" or not isinstance(protocol.combiner, Secure):
@@ -187,7 +189,6 @@ def _first(protocol: Protocol, sessions: Sessions, task: Task) -> frozenset[str]
         raise Broken.at("keys", "a site is asked that was not among those of the first round")
     if isinstance(protocol.combiner, Bucketed):
         _whole(first, names, task.site)
-    sessions.put_roster(names)
     return first or names
 
 

@@ -36,7 +36,7 @@ class Held:
     """Hold an answer that may not leave yet.
 
     Attributes:
-        asked: what it answers, whichever attempt asks for it.
+        asked: what it answers, whichever attempt asks for it, and on which snapshot.
         task: digest of the task that was last asked.
         code: names these very sums; 12 hex digits.
         turn: phase and round, in words.
@@ -54,9 +54,9 @@ class Held:
     decision: str
 
 
-def asked(task: Task) -> str:
-    """Name what a task asks, the same for each attempt."""
-    return f"{task.phase}/{task.round}/{task.ask}"
+def asked(task: Task, snapshot: str = "") -> str:
+    """Name what a task asks, the same for each attempt, and the snapshot on which it is answered."""
+    return f"{task.phase}/{task.round}/{task.ask}/{snapshot}"
 
 
 def turn(task: Task) -> str:
@@ -114,12 +114,13 @@ class Journal:
         row = self._db.execute(query, (task,)).fetchone()
         return None if row is None else bytes(row[0])
 
-    def hold(self, task: Task, sums: Arrays, proposal: Arrays | None, decision: str = "waiting") -> None:
-        """Keep an answer until it may leave; a large one in a file."""
-        name = digest(asked(task).encode()).removeprefix("sha256:")[:32]
+    def hold(self, task: Task, sums: Arrays, proposal: Arrays | None, decision: str = "waiting", snapshot: str = "") -> None:
+        """Keep an answer until it may leave, with the digest of the snapshot it was worked out on; a large one in a file."""
+        key = asked(task, snapshot)
+        name = digest(key.encode()).removeprefix("sha256:")[:32]
         kept = self._kept(sums, f"{name}.held")
         mine = None if proposal is None else self._kept(proposal, f"{name}.mine")
-        row = (asked(task), task.digest, _code(asked(task), kept), turn(task), kept, mine, decision)
+        row = (key, task.digest, _code(key, kept), turn(task), kept, mine, decision)
         self._db.execute("REPLACE INTO site_held VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def _kept(self, arrays: Arrays, name: str) -> Data:
@@ -130,14 +131,15 @@ class Journal:
         self._room.mkdir(mode=0o700, parents=True, exist_ok=True)
         return keep(arrays, self._room / name)
 
-    def renew(self, task: Task) -> Held | None:
-        """Return the answer that is held for what a task asks; answers to anything else are forgotten.
+    def renew(self, task: Task, snapshot: str = "") -> Held | None:
+        """Return the answer that is held for what a task asks; answers to anything else, or on another snapshot, are forgotten.
 
         What a person refused is shown again when it is asked for again.
         """
-        self._db.execute("DELETE FROM site_held WHERE asked != ?", (asked(task),))
+        key = asked(task, snapshot)
+        self._db.execute("DELETE FROM site_held WHERE asked != ?", (key,))
         again = "CASE decision WHEN 'refuse' THEN 'waiting' ELSE decision END"
-        row = (task.digest, asked(task), task.digest)
+        row = (task.digest, key, task.digest)
         self._db.execute(f"UPDATE site_held SET task = ?, decision = {again} WHERE asked = ? AND task != ?", row)
         return next(iter(self.held()), None)
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from wardround.study.layout import Layout
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.section import Section
+from wardround.study.protocol.sections import SMALLEST_COUNT
 from wardround.study.streams import Stream
 from wardround.study.task import State
 
@@ -34,7 +35,7 @@ class Limits(Section):
     studies: Annotated[int, Field(ge=1)]
     counts: Annotated[int, Field(ge=1)]
     days: Annotated[int, Field(ge=1, le=36_500)] = 365
-    smallest_count: Annotated[int, Field(ge=1, le=1000)] = 10
+    smallest_count: Annotated[int, Field(ge=1, le=1000)] = SMALLEST_COUNT
 
 
 def tells_tables(protocol: Protocol) -> bool:
@@ -67,5 +68,5 @@ def limits_text(protocol: Protocol) -> str:
 # studies = 3                    # most such studies in `days`
 # counts = {max(counts_planned(protocol), 1):<21} # most counts (cells of tables) asked in `days`, over all studies
 # days = 365
-# smallest_count = {min(protocol.privacy.smallest_count, 10):<13} # a study that lets counts of fewer patients be told is refused
+# smallest_count = {SMALLEST_COUNT:<13} # this hospital's own k: a study that lets counts of fewer patients be told is refused
 """

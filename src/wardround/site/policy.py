@@ -54,7 +54,7 @@ class Policy:
         if counts and not (self.simulation or protocol.privacy.counts or protocol.hides):
             raise PolicyRefused(f"{counts[0]} would show counts under 10 in a plain sum", _COUNTS)
 
-    def tell(self, task: Task, proposal: Arrays | None) -> None:
+    def tell(self, task: Task, proposal: Arrays | None, now: datetime.datetime) -> None:
         """Note that an answer is about to leave, or refuse it, where the hospital counts what its patients are asked."""
 
     def beside(self, mine: Mapping[str, Arrays]) -> Mapping[str, Arrays]:
@@ -90,10 +90,10 @@ class HospitalPolicy(Policy):
             self.telling.permit(now.timestamp())
         self._known(task, window=protocol.combiner.hides == "window")
 
-    def tell(self, task: Task, proposal: Arrays | None) -> None:
+    def tell(self, task: Task, proposal: Arrays | None, now: datetime.datetime) -> None:
         """Note in the hospital's ledger what is about to leave; refuse what other studies have made too much in the meantime."""
         if self.telling is not None:
-            self.telling.note(task, proposal, datetime.datetime.now().timestamp())
+            self.telling.note(task, proposal, now.timestamp())
 
     def beside(self, mine: Mapping[str, Arrays]) -> Mapping[str, Arrays]:
         """Add what other studies of the same patients were told."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 
 from wardround.combining.fixedpoint import OutOfBounds, packed
@@ -27,8 +28,9 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
     if set(answer.sums) != {term.name for term in layout}:
         return site.refuse(task, "release", "the answer's names are not those that were asked for", "Report this as an algorithm's fault.")
     try:
-        site.policy.tell(task, proposal)
-        return send(site, task, packed(layout, answer.sums, site.room), None if proposal is None else to_bytes(proposal))
+        body = packed(layout, answer.sums, site.room)  # what is out of bounds never leaves, and so is not noted
+        site.policy.tell(task, proposal, datetime.datetime.now().astimezone())
+        return send(site, task, body, None if proposal is None else to_bytes(proposal))
     except (OutOfBounds, Broken, PolicyRefused) as error:
         return site.refuse(task, "release", error.message, error.remedy or _TOO_LARGE, isinstance(error, PolicyRefused))
 

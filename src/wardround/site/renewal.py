@@ -2,25 +2,31 @@
 
 The loader writes a newer snapshot and lays `pending.json` beside it; the gate takes it at the first task of a round that it has not
 answered yet, with an entry in its log, before the worker sees that task. A round that was answered keeps its one answer: two answers to one
-question, with and without a patient, would show that patient. What cannot be so, such as an opt-out list that is gone, is a *hold*:
-nothing is answered until the hospital has put it right, and the coordinator hears a reason that says nothing of a patient.
+question, with and without a patient, would show that patient. In a study where sums of two rounds too could be subtracted so
+(`wardround.study.protocol.lasting.stands`), a newer snapshot ends the hospital's part once answers have left. What cannot be so, such as an
+opt-out list that is gone, is a *hold*: nothing is answered until the hospital has put it right, and the coordinator hears a reason that
+says nothing of a patient.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
+from wardround.record.log import Log
 from wardround.site import approval
-from wardround.site.folder import SiteFolder, remove_snapshots, write_text
-from wardround.site.gate import Brought, Site
+from wardround.site.folder import SiteFolder, gone, loading, remove_snapshots, write_text
+from wardround.site.gate import Brought, Site, Work
 from wardround.site.journal import Journal
 from wardround.site.rules import Rules
-from wardround.study.errors import StoreError
+from wardround.study.arrays import from_bytes
+from wardround.study.errors import StoreError, VerificationError
+from wardround.study.interfaces import Reply
 from wardround.study.protocol import Protocol
+from wardround.study.protocol.lasting import stands
 from wardround.study.task import Task
 
 PENDING = "pending.json"
@@ -45,7 +51,7 @@ HOLDS: Mapping[str, Hold] = MappingProxyType(
     {
         "list": Hold(
             "the site cannot tell at present whose rows it may use",
-            "The opt-out list could not be read. Correct it, then run: wardround site prepare",
+            "The opt-out list is not applied: it could not be read, or that was cut short. Correct it, then run: wardround site prepare",
         ),
         "changed": Hold(
             "the site's rows are no longer those that it approved, and the data of this study are frozen",
@@ -57,8 +63,9 @@ HOLDS: Mapping[str, Hold] = MappingProxyType(
             "Too few patients are left after withdrawals. To take no further part: wardround site leave",
         ),
         "tables": Hold(
-            "the site's snapshot has changed since counts left it, and counts of two snapshots could be subtracted",
-            "The snapshot changed after counts had left. Further counts would show who is in one only, so none leave in this study.",
+            "the site's snapshot has changed since sums left it, and sums of two snapshots could be subtracted",
+            "Patients withdrew after sums had left. Further sums, subtracted from these, would show who is in one only, so none leave in "
+            "this study. To tell the others: wardround site leave",
         ),
     }
 )
@@ -145,9 +152,29 @@ class Renewal:
         """Return the gate for a task: the same, or with the snapshot that waited, which is in the log and on the disk then."""
         if not self.due(site, task):
             return site
+        with loading(self.folder.path, wait=False):
+            return self._renewed(site)
+
+    def same(self, worker: Callable[[Work], Reply]) -> Callable[[Work], Reply]:
+        """Return a worker that reads the snapshot of `prepared.json`, and fails where that is not the approved one, or changes.
+
+        Its answers are so of the snapshot that the gate names with them: only the gate takes another one into use while it works.
+        """
+
+        def works(work: Work) -> Reply:
+            before = self.folder.brought.snapshot
+            reply = worker(work)
+            if {before, self.folder.brought.snapshot} != {approval.snapshot(self.journal)}:
+                raise StoreError("The snapshot was changed while an answer was worked out.", "Approve again: wardround site approve.")
+            return reply
+
+        return works
+
+    def _renewed(self, site: Site) -> Site:
         new = pending(self.folder)
         if new is None:
             return site
+        _whole(self.folder, new)
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             _take(site, self.journal, new)
@@ -155,18 +182,29 @@ class Renewal:
         except BaseException:
             self.connection.rollback()
             raise
-        return self.settled(site.protocol, new)
-
-    def settled(self, protocol: Protocol, new: Pending) -> Site:
-        """Make the files say what the database says, remove older snapshots, and return the gate."""
         _follow(self.folder, new)
-        return self.folder.gate(self.connection, frozenset({protocol.digest}), self.rules)
+        return self.folder.gate(self.connection, frozenset({site.protocol.digest}), self.rules)
+
+
+def told_apart(protocol: Protocol, log: Log) -> bool:
+    """Say whether answers have left which, subtracted from answers on other rows, would show who is in one only."""
+    return stands(protocol) and any(entry["t"] == "egress" for entry in log.entries())
+
+
+def _whole(folder: SiteFolder, new: Pending) -> None:
+    """Check that a snapshot that waits is there, and has nobody in it who has withdrawn."""
+    place = folder.snapshots / new.brought.snapshot.removeprefix("sha256:")
+    try:
+        who = {one.tobytes().hex() for one in from_bytes(place.with_name(f"{place.name}.who").read_bytes())["who"]}
+    except (OSError, KeyError, VerificationError):
+        who = None
+    if who is None or not place.is_dir() or who & gone(folder.path):
+        raise StoreError("The snapshot that waits is not whole, or has patients in it who withdrew.", "Run: wardround site prepare.")
 
 
 def _take(site: Site, journal: Journal, new: Pending) -> None:
     """Log a newer snapshot and take memory and approval over to it; the caller commits."""
-    told_counts = not site.protocol.trains and site.protocol.privacy.smallest_count > 1
-    if told_counts and any(site.state.answered(one.phase) is not None for one in site.protocol.algorithms):
+    if told_apart(site.protocol, site.log):
         hold(journal, "tables")
     replace(site, state=site.state.move(new.brought.snapshot)).bring(new.brought, new.why, new.changed)
     approval.renew(journal, new.brought.snapshot)
@@ -185,6 +223,12 @@ def _follow(folder: SiteFolder, new: Pending) -> None:
 
 def finish(folder: SiteFolder, journal: Journal) -> None:
     """After a crash: have `prepared.json` name the snapshot that was taken into use last."""
+    with loading(folder.path):
+        follow(folder, journal)
+
+
+def follow(folder: SiteFolder, journal: Journal) -> None:
+    """Do what `finish` does, for who holds `loading` already."""
     kept = journal.meta(_BROUGHT)
     if not kept:
         return

@@ -14,10 +14,14 @@ from wardround.study.canonical import canonical
 def told(site: Site) -> dict[str, Any]:
     """Log this site's own test figures, once, and return them as they leave; nothing where it was not in the evaluation.
 
+    Nothing either where they were worked out on an older snapshot: patients who withdrew since are in them.
+
     The caller makes the log durable before anything leaves the building.
     """
-    kept = site.state.mine().get(str(site.protocol.giving("judgement")))
-    if kept is None:
+    phase = str(site.protocol.giving("judgement"))
+    kept = site.state.mine().get(phase)
+    on = [entry.get("data") for entry in site.log.entries() if entry["t"] == "egress" and entry["phase"] == phase]
+    if kept is None or on[-1:] != [site.data]:
         return {}
     figures = as_left(site.protocol, kept)
     if "tested" in figures:

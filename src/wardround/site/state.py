@@ -74,6 +74,14 @@ class SiteState:
             self._db.execute(f"UPDATE OR REPLACE {table} SET snapshot = ? WHERE {_MINE}", (snapshot, *self._key))
         return SiteState(self._db, self._key[0], self._key[1], snapshot)
 
+    def gather(self) -> None:
+        """Take over what is remembered of any other snapshot of this site in this study."""
+        mine, snapshot = self._key[:2], self._key[2]
+        for table in ("site_kept", "site_answered", *self.sessions.tables):
+            query = f"SELECT DISTINCT snapshot FROM {table} WHERE protocol = ? AND site = ? AND snapshot != ?"
+            for row in self._db.execute(query, self._key).fetchall():
+                SiteState(self._db, *mine, row[0]).move(snapshot)
+
     def files(self) -> set[Path]:
         """Return the files in which answers lie that may have to be sent again."""
         rows = self._db.execute(f"SELECT body FROM site_answered WHERE {_MINE} AND typeof(body) = 'text'", self._key)

@@ -5,6 +5,7 @@
     ├── DataError            a site's data does not meet the contract; says field and count, never a value
     ├── PolicyRefused        the site's own machine says no
     ├── QuorumNotMet         too few sites answered, however often they were asked
+    │   └── NeverCloses      and never will, since a site has left that the round cannot do without
     ├── VerificationError    a record, a signature or a model is not what it claims
     ├── StoreError           a directory belongs to another study, or could not be written
     ├── Unreachable          the other side of a connection does not answer
@@ -56,6 +57,10 @@ class PolicyRefused(WardroundError):
 
 class QuorumNotMet(WardroundError):
     """Too few sites answered."""
+
+
+class NeverCloses(QuorumNotMet):
+    """A round can close only with a site that has left the study."""
 
 
 class VerificationError(WardroundError):

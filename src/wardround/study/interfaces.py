@@ -9,6 +9,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -143,6 +144,12 @@ class Question(ABC):
 
     few: ClassVar[str] = "fewer than 30, or fewer than 5 of a class"
     """Test patients that `enough` finds too few, in words."""
+
+    smallest: ClassVar[int] = 0
+    """Patients under which a site's sums on validation or test rows do not leave it where they are seen singly."""
+
+    later: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
+    """Sums that validation rows are asked for only where they are needed, each with what needs it: a first metric, or "interval"."""
 
     @property
     @abstractmethod

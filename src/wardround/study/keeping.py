@@ -51,6 +51,10 @@ class Keeping(ABC):
         """Keep what a site said after that; it becomes durable together with the entry that says that it came."""
 
     @abstractmethod
+    def identities(self) -> Mapping[str, str]:
+        """Return the public key that each site joined with, in hex."""
+
+    @abstractmethod
     def bound(self) -> Sequence[str]:
         """Return who is in a total of this round that sites may have helped to open and that never came out; nobody as a rule."""
 

@@ -160,12 +160,14 @@ class Short:
         quorum: how many it takes.
         why: if it was something else than too few answers.
         stands: whether the very same attempt is asked again: its total was asked to be opened, and is opened by more sites later.
+        never: whether no attempt can close the round, since a site has left whom it cannot do without.
     """
 
     sites: int
     quorum: int
     why: str = ""
     stands: bool = False
+    never: bool = False
 
 
 Stage = Literal["keys", "shares", "answer", "agree", "open", "close"]

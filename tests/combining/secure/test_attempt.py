@@ -142,13 +142,21 @@ def test_too_many_that_do_not_agree_open_nothing_and_are_named(why: str) -> None
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_that_finds_fault_before_a_total_is_opened_ends_the_attempt_whoever_else_is_away(fault: str) -> None:
+def test_those_that_find_fault_before_a_total_is_opened_are_away_and_told_of(fault: str) -> None:
+    """Gates judge what they help to open; else one hostile site could stop a study for ever."""
     away, found = refusals(SEVEN[5:6], *AWAY["hours"]), refusals(SEVEN[6:], *FAULTS[fault])
     attempt, left_out = played("agree", SEVEN[5:], away + found)
-    assert left_out == found + away
-    outcome = attempt.outcome(2)
-    assert isinstance(outcome, Short)
-    assert outcome.why == "site6 found fault with the secure sum or broke it, so nothing was opened"
+    assert not left_out and attempt.faults() == found
+    total = attempt.outcome(0)
+    assert isinstance(total, Total) and total.integers["n"] == 70 and total.proof[0] == SEVEN
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_too_many_that_find_fault_open_nothing_and_are_named(fault: str) -> None:
+    found = refusals(SEVEN[4:], *FAULTS[fault])
+    attempt, left_out = played("agree", SEVEN[4:], found)
+    assert left_out == found and not attempt.opening
+    assert attempt.outcome(3) == Short(4, 5, "4 sites were left for the secure sum, which opens with 5")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.learning.preflight.hospitals import FIELDS, Row, compared, found, hospitals, plan
+from wardround.learning.preflight.ways import ways
 
 PLAN = plan()
 
@@ -81,6 +82,46 @@ def test_a_few_patients_with_a_value_far_off_are_found_without_the_value() -> No
     rows = [{**row, "age": "119"} if place < 6 else row for place, row in enumerate(given["site1"])]
     (one,) = found(compared(PLAN, {**given, "site1": rows}), "clash", "differs")
     assert one[:3] == ("age", "site1", "spike") and "119" not in one[3] and "Fewer than 10" in one[3]
+
+
+def skewed(seed: int, count: int = 300) -> list[Row]:
+    """Return made-up patients with values as laboratories have them: most low, some very high."""
+    rng = np.random.default_rng(seed)
+    return [
+        {"crp": f"{min(max(np.exp(rng.normal(1.4, 1.4)), 0.3), 499):.1f}", "stay": f"{np.exp(rng.normal(1.6, 0.8)):.0f}"}
+        for _ in range(count)
+    ]
+
+
+SKEWED = {
+    "crp": '{ type = "number", unit = "mg/L", range = [0, 500], outside = "keep" }',
+    "stay": '{ type = "number", unit = "d", range = [0, 365], outside = "keep" }',
+}
+
+
+@pytest.mark.parametrize("field", list(SKEWED))
+@pytest.mark.parametrize("marker", ["0", "-1"])
+def test_a_marker_at_the_end_of_a_skewed_number_is_found(field: str, marker: str) -> None:
+    given = {f"site{number}": skewed(number) for number in range(4)}
+    table = compared(plan(SKEWED, label=""), changed(given, "site2", field, lambda value: marker, 0.15))
+    assert ("spike", "site2", field) in {(kind, at, one) for one, at, kind, _ in found(table, "clash", "differs")}
+    assert {at for _, at, _, _ in found(table, "clash", "differs")} == {"site2"}
+    assert found(compared(plan(SKEWED, label=""), given), "clash", "differs") == []
+
+
+def test_skewed_numbers_of_hospitals_drawn_alike_raise_nothing() -> None:
+    raised = []
+    for seed in range(8):
+        sizes = np.random.default_rng(seed).integers(40, 400, 6)
+        given = {f"site{number}": skewed(100 * seed + number, int(size)) for number, size in enumerate(sizes)}
+        raised += found(compared(plan(SKEWED, label=""), given), "clash", "differs")
+    assert raised == []
+
+
+def test_a_substance_is_suspected_only_where_the_field_speaks_of_it() -> None:
+    says = [[way.says for way in ways(name, "mg/L")] for name in ("crp", "glucose_fasting", "environment")]
+    assert ["of glucose" in " ".join(one) for one in says] == [False, True, False]
+    assert not any(" of iron" in one or " of cholesterol" in one for listed in says for one in listed)
 
 
 def test_two_shifted_dates_and_a_change_on_the_way() -> None:

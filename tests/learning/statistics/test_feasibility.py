@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.learning.statistics.studies import HEAD, Rows, codes, column, rows, run
-from wardround.learning.statistics.feasibility import Open, shown
+from wardround.learning.statistics.feasibility import Feasibility, Open, shown
+from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.load import read_protocol
+from wardround.study.streams import Stream
+from wardround.study.task import Ask
 
 CRITERIA = (
     '{ name = "old enough", field = "age", at_least = 55 }',
@@ -92,6 +95,76 @@ def test_no_count_under_k_is_told(combine: str, tmp_path: Path) -> None:
     assert len([one for one in found if one >= LEAST]) >= 3, json.dumps(result["statistics"]["flow"])
 
 
+def test_where_sites_hold_back_a_flow_says_how_many_are_left_at_least(tmp_path: Path) -> None:
+    made = rows()
+    table = run(tmp_path, plan("plain", LEAST), made)["statistics"]["flow"]
+    left = np.cumprod(by_hand(made), axis=0).sum(axis=1)
+    found = [one["remaining"] for one in table["steps"]]
+    assert any("held_back_at" in one for one in found) and not all("held_back_at" in one for one in found)
+    for one, true in zip(found, left, strict=True):
+        assert 0.9 * true <= one["count"] <= true
+        assert "held_back_at" in one or one["count"] == true
+    told = [table["start"]["count"], *(one["count"] for one in found)]
+    assert told == sorted(told, reverse=True)
+
+
+def test_a_step_that_takes_out_nobody_is_hidden_where_another_is() -> None:
+    """Of 500, 11, 11 and 1 left: that the second step is shown told that none takes out 1 to 9, so that the last left one patient."""
+    alone = np.array([[11, 489, 0], [500, 0, 0], [490, 10, 0]])
+    open_ = shown(500.0, np.array([489.0, 0.0, 10.0]), alone, (False,) * 3, LEAST)
+    assert open_.left == (True, False, False) and open_.out == (True, False, False) and open_.alone == (True, False, False)
+    whole = shown(500.0, np.array([489.0, 0.0, 0.0]), alone, (False,) * 3, LEAST)
+    assert whole.left == (True, True, True)
+
+
+# What an attacker finds who knows the rule: every small study with which all that is told would be the same.
+
+SMALL: dict[str, tuple[list[str], str, list[tuple[int, ...]], int]] = {
+    "two criteria": (["sex", "died"], "", list(itertools.product((0, 1), repeat=2)), 9),
+    "missing values": (["sex"], "", [(0,), (1,), (-1,)], 12),
+    "a label": (["sex"], "ward", [(0, 0), (0, 1), (0, -1), (1, 0)], 9),
+}
+FIRST = {"sex": "f", "died": "no"}
+
+
+def sizes(kinds: int, most: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to have at most so many patients of so many kinds."""
+    if not kinds:
+        yield ()
+        return
+    for here in range(most + 1):
+        yield from ((here, *rest) for rest in sizes(kinds - 1, most - here))
+
+
+def seen(asks: Protocol, fields: Sequence[str], patterns: np.ndarray, numbers: tuple[int, ...]) -> str:
+    """Return all that is told of one hospital with so many patients of each pattern."""
+    (algorithm,) = asks.algorithms
+    assert isinstance(algorithm, Feasibility)
+    made = np.repeat(patterns, numbers, axis=0)
+    columns = {name: made[:, place].copy() for place, name in enumerate(fields)}
+    data = Dataset(columns, np.arange(len(made)), np.zeros(len(made), dtype=np.int8))
+    sums = algorithm.answer(Ask({}, ()), data, {}, Stream.public(0))[0].sums
+    return json.dumps(algorithm.told(sums) if asks.hides else {name: one.tolist() for name, one in sums.items()})
+
+
+@pytest.mark.parametrize("least", [2, 3])
+@pytest.mark.parametrize("combine", ["plain", "secure"])
+@pytest.mark.parametrize("case", sorted(SMALL))
+def test_who_knows_the_rule_finds_no_small_number(case: str, combine: str, least: int) -> None:
+    criteria, label, kinds, most = SMALL[case]
+    asks = plan(combine, least, [f'{{ field = "{name}", one_of = ["{FIRST[name]}"] }}' for name in criteria], label)
+    patterns, fields = np.array(kinds, dtype=np.int32), [*criteria, *([label] if label else [])]
+    alike: dict[tuple[int, str], list[tuple[int, ...]]] = {}
+    for numbers in sizes(len(kinds), most):
+        alike.setdefault((sum(numbers), seen(asks, fields, patterns, numbers)), []).append(numbers)
+    groups = np.array([one for one in itertools.product((0, 1), repeat=len(kinds)) if any(one)]).T
+    for told, studies in alike.items():
+        counts = np.array(studies) @ groups
+        known = counts.min(axis=0) == counts.max(axis=0)
+        small = (counts.min(axis=0) > 0) & (counts.min(axis=0) < least)
+        assert told[0] < least or not np.any(known & small), (told, studies)
+
+
 # What follows from a flow: every way to add and subtract what is shown that counts the patients of some set of patterns.
 
 CRITERIA_TRIED = 3
@@ -148,6 +221,31 @@ def test_nothing_that_follows_from_a_flow_is_small(listed: list[int], included: 
     open_ = shown(float(counts.sum()), out, alone, included, LEAST)
     found = follows(open_, included, counts)
     assert not np.any((found > 0) & (found < LEAST)), (open_, found[(found > 0) & (found < LEAST)])
+
+
+@cache
+def three(included: tuple[bool, ...]) -> Feasibility:
+    more = [', missing = "included"' * one for one in included]
+    named = zip(("sex", "died", "ward"), ("f", "no", "a"), more, strict=True)
+    (algorithm,) = plan("plain", LEAST, [f'{{ field = "{name}", one_of = ["{code}"]{also} }}' for name, code, also in named], "").algorithms
+    assert isinstance(algorithm, Feasibility)
+    return algorithm
+
+
+@settings(max_examples=40, deadline=None)
+@over(COUNTS, st.tuples(*[st.booleans()] * CRITERIA_TRIED))
+def test_nothing_that_follows_from_what_a_site_lets_out_is_small(listed: list[int], included: tuple[bool, ...]) -> None:
+    counts, values = np.array(listed), np.array([0, 1, -1], dtype=np.int32)
+    made = np.repeat(values[np.array(PATTERNS)], counts, axis=0)
+    columns = {name: made[:, place].copy() for place, name in enumerate(("sex", "died", "ward"))}
+    data = Dataset(columns, np.arange(len(made)), np.zeros(len(made), dtype=np.int8))
+    sums = three(included).answer(Ask({}, ()), data, {}, Stream.public(0))[0].sums
+    for name in ("out", "left"):
+        assert not np.any((sums[name] > 0) & (sums[name] < LEAST))
+    start, *left = (not held for name in ("all", "left") for held in sums[f"{name}/held"])
+    alone = tuple(bool(not one.any()) for one in sums["alone/held"])
+    found = follows(Open(start, tuple(left), tuple(left), alone), included, counts)
+    assert not np.any((found > 0) & (found < LEAST)), (sums, found[(found > 0) & (found < LEAST)])
 
 
 def test_showing_all_would_give_small_counts_away() -> None:

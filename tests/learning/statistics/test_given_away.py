@@ -131,7 +131,8 @@ def test_a_mean_is_withheld_with_its_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("combine", ["plain", "secure"])
 def test_several_rows_a_patient_are_refused(combine: str) -> None:
     from tests.learning.statistics.test_holding_back import site
-    from wardround.learning.statistics.statistic import Leaving, Statistic
+    from wardround.learning.statistics.leaving import Leaving
+    from wardround.learning.statistics.statistic import Statistic
 
     data = site()
     many = type(data)(data.columns, np.zeros(len(data), dtype=np.int64), data.role)

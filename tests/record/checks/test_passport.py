@@ -18,16 +18,27 @@ FILE = digest(b"the model")
 
 
 def folder(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str = "evaluation", plans: str = FILE, states: str = FILE, signer: str = "study"
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: str = "evaluation",
+    plans: str = FILE,
+    states: str = FILE,
+    signer: str = "study",
+    holds: Any = None,
 ) -> dict[str, str]:
     """Play a study that released a passport, and return what fails."""
     plan = canonical({"study": played.STUDY, "kind": kind, "phases": ["moments", "train"], "initial": {"file": plans}})
     monkeypatch.setattr(played, "PROTOCOL", plan)
     player = Player(release=False)
     player.play(path)
-    stated: dict[str, Any] = {"study": played.STUDY, "protocol_digest": digest(plan), "tested_model": {"digest": states}}
+    stated: dict[str, Any] = {"passport": 1, "study": played.STUDY, "protocol_digest": digest(plan), "tested_model": {"digest": states}}
     note = player.logs[signer].signer.sign(note_text(stated))
-    contents = {"passport.json": json.dumps({"passport": stated, "note": note}), "passport.html": "<html>", "result.json": "{}"}
+    contents = {
+        "passport.json": json.dumps({"passport": stated, "note": note}),
+        "passport.html": "<html>",
+        "result.json": json.dumps(holds or stated),
+    }
     for name, text in contents.items():
         (path / name).write_text(text)
     (path / "model.safetensors").unlink(missing_ok=True)
@@ -49,10 +60,11 @@ def test_an_honest_passport_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"kind": "training"}, "the plan tests no finished model"),
         ({"plans": digest(b"another")}, "another model than the plan names"),
         ({"states": digest(b"another")}, "states another plan or model"),
+        ({"holds": {"study": "another"}}, "states something else than result.json: protocol_digest, study, tested_model"),
         ({"signer": "aarau"}, "signed by none of the expected keys"),
     ],
 )
 def test_a_passport_that_does_not_fit_the_record_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], says: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], says: str
 ) -> None:
     assert says in folder(tmp_path, monkeypatch, **change)["model"]

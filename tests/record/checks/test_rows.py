@@ -21,20 +21,25 @@ def snapshot(data: str, why: str) -> dict[str, Any]:
     return {"t": "snapshot", "site": "aarau", "snapshot": data, "source": "table", **counts, "why": why}
 
 
-def rows_of(tmp_path: Path, why: str, train: str, moments: str = FIRST, plan: bytes = PROTOCOL) -> Line:
-    """Play a study in which aarau names its snapshots and brings a second one after the moments; `train` is what later answers name."""
+def rows_of(tmp_path: Path, second: str | dict[str, Any] | None, train: str, moments: str = FIRST, plan: bytes = PROTOCOL) -> Line:
+    """Play a study in which aarau brings a snapshot, and a second one, or another entry, after the moments.
+
+    `train` is what later answers name; `second` is why there is a second, or its entry, or None where aarau brings no snapshot at all.
+    """
 
     def twist(log: str, type: str, fields: dict[str, Any]) -> list[dict[str, Any]]:
         if log == "study":
             return [fields]
         if log != "aarau":
+            if type == "snapshot":
+                return [{**snapshot(some(log), "approval"), "site": log}]
             return [{**fields, "data": some(log)}] if type == "egress" else [fields]
         if type == "snapshot":
-            return [snapshot(FIRST, "approval")]
+            return [] if second is None else [snapshot(FIRST, "approval")]
         if type == "egress":
             return [{**fields, "data": moments if fields["phase"] == "moments" else train}]
         if type == "adopted" and fields["phase"] == "moments":
-            return [fields, snapshot(SECOND, why)]
+            return [fields, *([] if second is None else [snapshot(SECOND, second) if isinstance(second, str) else dict(second)])]
         return [fields]
 
     directory = Player(twist=twist).play(tmp_path)
@@ -64,6 +69,31 @@ def test_newer_rows_fail_where_the_plan_says_frozen_and_pass_where_it_says_rolli
     rolling = canonical({"study": "played", "data": "rolling", "phases": ["moments", "train"]})
     assert digest(rolling) != digest(PROTOCOL)
     assert rows_of(tmp_path / "rolling", "rolling", SECOND, plan=rolling).verdict is Verdict.PASS
+
+
+OLD = {"t": "snapshot", "site": "aarau", "snapshot": SECOND, "patients": band(150), "source": "table"}
+
+
+@pytest.mark.parametrize(
+    ("second", "train", "wrong"),
+    [
+        (OLD, FIRST, "has an entry of an older release, which names no snapshot, after a newer one"),
+        (OLD, some("never"), "has an entry of an older release, which names no snapshot, after a newer one"),
+        (None, FIRST, "aarau answered before it had brought a snapshot"),
+        ({**snapshot(SECOND, "withdrawal"), "changed": band(10)}, SECOND, "its rows or patients grew, or rows changed"),
+        ({**snapshot(SECOND, "withdrawal"), "rows": band(500)}, SECOND, "its rows or patients grew, or rows changed"),
+        ({**snapshot(SECOND, "withdrawal"), "patients": band(200)}, SECOND, "its rows or patients grew, or rows changed"),
+        (snapshot(SECOND, "approval"), SECOND, "for another reason than a withdrawal"),
+    ],
+)
+def test_the_check_cannot_be_passed_around(tmp_path: Path, second: dict[str, Any] | None, train: str, wrong: str) -> None:
+    line = rows_of(tmp_path, second, train)
+    assert line.verdict is Verdict.FAIL and wrong in line.text, line
+
+
+def test_a_withdrawal_may_make_the_bands_fall(tmp_path: Path) -> None:
+    fewer = {**snapshot(SECOND, "withdrawal"), "rows": band(190), "patients": band(90)}
+    assert rows_of(tmp_path, fewer, SECOND).verdict is Verdict.PASS
 
 
 def test_records_that_do_not_say_it_are_told_apart_from_those_that_do(tmp_path: Path) -> None:

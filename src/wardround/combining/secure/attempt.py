@@ -1,11 +1,12 @@
 """Be the coordinator in one attempt of a secure sum among one set of sites: what to ask next, what to make of each reply, what it came to.
 
 It speaks to nobody: `driving.drive` carries what it asks and brings what is said. Sites that drop out before they have given their masked
-sums are left out; from then on the total stands, and it opens with a threshold of those who are in it. Whoever finds fault before it is
-asked to be opened ends the attempt, and nothing is opened; whom its own rules keep from helping is away, like one that is silent.
+sums are left out; from then on the total stands, and it opens with a threshold of those who are in it. Whoever does not help then, be it
+silent, kept from it by its own rules, or because it found fault or said what is false, is away: gates judge the total, and one hostile
+site must not be able to stop it. People are told of faults.
 
-Once it is asked to be opened there is no way back: sites that helped help to open no other total of the round. So from then on whoever
-does not help, for whatever reason, is away, and the same is asked again later, of all that are in it, until enough have helped.
+Once it is asked to be opened there is no way back: sites that helped help to open no other total of the round. So the same is asked again
+later, of all that are in it, until enough have helped.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _WAITS = (
 )
 
 RESERVED = ("seal", "parcel")
+NOBODY: Mapping[str, str] = {}
 Relays = Mapping[str, Mapping[str, Any]]
 """By site: what is passed on to it."""
 
@@ -69,11 +71,19 @@ class Attempt:
         quorum: fewest of them in a total.
         roster: names of all sites of the study's first round; none: these are all.
         about: a task of the round, where none of these sites is asked.
+        identities: with which key each site joined, as far as it is known.
     """
 
     stages: Sequence[Stage] = STAGES
 
-    def __init__(self, tasks: Sequence[Task], quorum: int, roster: Sequence[str] = (), about: Task | None = None) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        quorum: int,
+        roster: Sequence[str] = (),
+        about: Task | None = None,
+        identities: Mapping[str, str] = NOBODY,
+    ) -> None:
         """Begin with everybody.
 
         Raises:
@@ -81,7 +91,7 @@ class Attempt:
         """
         self.over = ""
         self._tasks, self._quorum, self.asked = {task.site: task for task in tasks}, quorum, len(tasks)
-        self._roster = roster or list(self._tasks)
+        self._roster, self._identities = roster or list(self._tasks), identities
         about = about or tasks[0]
         self.layout, self._bond = about.body.layout, bond_of(about)
         insist(tasks or [about])
@@ -136,20 +146,22 @@ class Attempt:
     def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
         """Close an exchange; return the refusals that leave their sites out."""
         late = stage in ("agree", "open")  # the total stands: who is away now is in it, and is named only if it cannot be opened
-        away = [one for one in refusals if late and not finds_fault(one)]
-        found = [one for one in refusals if one not in away]
-        if late:
-            self._missed |= {one.site: one for one in refusals}
+        found = [*refusals, *(self._unvouched() if stage == "keys" else ())]
+        for one in refusals if late else ():
+            self._missed[one.site] = one
+            if finds_fault(one):
+                self.fault(one)
         if self._opening is not None:
-            self._faulty |= {one.site for one in found}
             return []
-        found += self._unvouched() if stage == "keys" else []
         here = len(self._here(stage))
-        if found and late:
-            self.over = f"{found[0].site} found fault with the secure sum or broke it, so nothing was opened"
-        elif not self.over and here < self.least:
+        if not self.over and here < self.least:
             self.over = f"{here} sites were left for the secure sum, which opens with {self.least}"
-        return found + away if self.over else found
+        return found if self.over or not late else []
+
+    def fault(self, refusal: Refusal) -> None:
+        """Take in who found fault while the total stood, or said what is false; it is asked nothing more in this attempt."""
+        self._missed[refusal.site] = refusal
+        self._faulty.add(refusal.site)
 
     @property
     def opening(self) -> bool:
@@ -227,6 +239,7 @@ class Attempt:
         self._sealed = {owner: {site: Sealed(**one) for site, one in held.items()} for owner, held in facts["sealed"].items()}
         self._hidden = {name: np.array(hidden[name]) for name in self._hidden}
         self._agreements, self._missed = facts["agreements"], {one["site"]: Refusal(**one) for one in facts["missed"]}
+        self._faulty = {site for site, one in self._missed.items() if finds_fault(one)}
         self.stages = STAGES[STAGES.index("agree") :]
         if not self.over:
             self._open()
@@ -284,10 +297,21 @@ class Attempt:
     def _advertised(self, site: str, said: Mapping[str, Advert]) -> None:
         if said.keys() != {site}:
             raise Broken.at("keys", "it gives other keys than its own")
-        genuine(said[site], self._bond)
-        if not all(keys.usable(bytes.fromhex(one)) for one in (said[site].channel, said[site].mask)):
-            raise Broken.at("keys", "its key is no key")  # else every other site would refuse the whole list
-        self._adverts[site] = said[site]
+        mine = said[site]
+        genuine(mine, self._bond)
+        # else every other site would refuse the whole list
+        if not all(keys.usable(bytes.fromhex(one)) for one in (mine.channel, mine.mask)):
+            raise Broken.at("keys", "its key is no key")
+        if mine.identity != self._identities.get(site, mine.identity):
+            raise Broken.at("keys", "its keys are signed by another identity than it joined with")
+        if {mine.channel, mine.mask} & {key for one in self._listed.values() for key in (one.channel, one.mask)}:
+            raise Broken.at("keys", "its key is another site's too")
+        self._adverts[site] = mine
+
+    @property
+    def _listed(self) -> Mapping[str, Advert]:
+        """Return the keys that sites will be shown, by site."""
+        return self._adverts
 
     def _shared(self, site: str, said: dict[str, Sealed]) -> None:
         if said.keys() != self._adverts.keys():

@@ -28,6 +28,10 @@ class Exchanging(Lasting, typing.Protocol):
         """Return the tasks of an exchange."""
         ...
 
+    def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """Close an exchange; return the refusals that leave their sites out."""
+        ...
+
     @property
     def opening(self) -> bool:
         """Say whether its total was asked to be opened."""
@@ -86,6 +90,11 @@ def collected(engine: Engine, attempt: Single, admit: Admit, tasks: Sequence[Tas
     return told(keeper, [attempt], outcome, tasks), tuple(refusals)
 
 
+def identities_of(admit: Admit) -> Mapping[str, str]:
+    """Return with which key each site joined, as far as the one who admits knows."""
+    return admit.identities() if isinstance(admit, Keeping) else {}
+
+
 def drive(engine: Engine, attempts: Sequence[Exchanging], admit: Admit) -> list[Refusal]:
     """Go through the exchanges; return a refusal for each site that is left out.
 
@@ -142,4 +151,4 @@ def told(keeper: Keeping | None, attempts: Sequence[Exchanging], outcome: Total 
     why = f"{outcome.why.rstrip('.')}. Sites may have helped to open a total of {', '.join(sorted(bound))}, and help to open no other"
     gone = sorted(bound - {task.site for task in tasks})
     then = f"; {', '.join(gone)} left the study, so this round can never close" if gone else ": the round closes only with all of these"
-    return replace(outcome, why=f"{why}{then}")
+    return replace(outcome, why=f"{why}{then}", never=bool(gone))

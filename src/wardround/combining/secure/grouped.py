@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from wardround.combining.secure.attempt import Attempt, Relays
+from wardround.combining.secure.attempt import NOBODY, Attempt, Relays
 from wardround.combining.secure.groups import LEAST, Party
 from wardround.combining.secure.vouching import NO, YES, Behind, Vouchers
 from wardround.combining.secure.words import Advert
@@ -81,11 +81,19 @@ class GroupAttempt(Attempt):
         party: the group.
         together: what it shares with the others.
         about: a task of the round, where none of the group is asked.
+        identities: with which key each site joined, as far as it is known.
     """
 
-    def __init__(self, tasks: Sequence[Task], party: Party, together: Together, about: Task | None = None) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        party: Party,
+        together: Together,
+        about: Task | None = None,
+        identities: Mapping[str, str] = NOBODY,
+    ) -> None:
         """Begin with everybody in the group who is asked."""
-        super().__init__(tasks, party.quorum, together.roster, about)
+        super().__init__(tasks, party.quorum, together.roster, about, identities)
         self.party, self._together = party, together
         together.attempts.append(self)
 
@@ -104,6 +112,10 @@ class GroupAttempt(Attempt):
             everybody = [asdict(one) for _, one in sorted(self._together.adverts.items())]
             return {site: {"adverts": everybody} for site in self._adverts}
         return super()._relays(stage)
+
+    @property
+    def _listed(self) -> Mapping[str, Advert]:
+        return self._together.adverts
 
     def _advertised(self, site: str, said: Mapping[str, Advert]) -> None:
         super()._advertised(site, said)

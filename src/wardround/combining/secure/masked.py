@@ -10,7 +10,7 @@ import numpy as np
 
 from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
 from wardround.combining.secure.attempt import Attempt
-from wardround.combining.secure.driving import collected, drive, told
+from wardround.combining.secure.driving import collected, drive, identities_of, told
 from wardround.combining.secure.grouped import GroupAttempt, Together
 from wardround.combining.secure.groups import LEAST, SIZE, Party, combined, groups_of, parties
 from wardround.combining.secure.vouching import opened_groups, vouchers
@@ -46,7 +46,8 @@ class Secure(Combiner):
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the sites that gave their masked sums, or `Short`."""
         roster = first_roster(tasks)
-        return collected(engine, Attempt(tasks, threshold(len(roster), quorum), roster), admit, tasks)
+        attempt = Attempt(tasks, threshold(len(roster), quorum), roster, identities=identities_of(admit))
+        return collected(engine, attempt, admit, tasks)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total stands for."""
@@ -85,7 +86,7 @@ class Bucketed(Secure):
         last = tasks[0].closed[-1:]
         together = Together(roster, vouchers(groups, opened_groups(groups, last[0].survivors)) if last else (), quorum)
         for party in groups:
-            GroupAttempt([task for task in tasks if task.site in party.sites], party, together, tasks[0])
+            GroupAttempt([task for task in tasks if task.site in party.sites], party, together, tasks[0], identities_of(admit))
         refusals = drive(engine, together.attempts, admit)
         keeper = admit if isinstance(admit, Keeping) else None
         if keeper and (waits := together.waits()):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wardround.combining.secure.driving import collected
+from wardround.combining.secure.driving import collected, identities_of
 from wardround.combining.secure.masked import opened_sums
 from wardround.combining.secure.window import HELPERS
 from wardround.combining.secure.window_attempt import WindowAttempt
@@ -39,7 +39,7 @@ class OneMessage(Combiner):
 
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the sites whose message came, or `Short`."""
-        return collected(engine, WindowAttempt(tasks, quorum, self.helpers), admit, tasks)
+        return collected(engine, WindowAttempt(tasks, quorum, self.helpers, identities_of(admit)), admit, tasks)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total stands for."""

@@ -51,8 +51,8 @@ class Lasting(typing.Protocol):
         """Take in what a site says."""
         ...
 
-    def end(self, stage: Stage, refusals: Sequence[Refusal]) -> list[Refusal]:
-        """Take in who said nothing, or what is false."""
+    def fault(self, refusal: Refusal) -> None:
+        """Take in who said what is false while the total was being opened."""
         ...
 
 
@@ -85,7 +85,7 @@ def take_up(keeper: Keeping, attempts: Sequence[Lasting]) -> list[Refusal] | Non
         try:
             attempt.take(stage, update, attempt.read(stage, attempt.layout, update.body))
         except VerificationError as error:
-            attempt.end(stage, [false(update, error)])
+            attempt.fault(false(update, error))
     return [Refusal(**one) for one in found.facts["refusals"]]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
 from wardround.combining.secure import keys, window
-from wardround.combining.secure.attempt import EXCHANGE_SECONDS, Relays, insist, staged
+from wardround.combining.secure.attempt import EXCHANGE_SECONDS, NOBODY, Relays, insist, staged
 from wardround.combining.secure.window import HELPERS, HelperKey, agreement, classes_of, commitments, passed_on, signer, sums_specs
 from wardround.combining.secure.wording import Broken, finds_fault
 from wardround.combining.secure.words import bond_of, read_signatures
@@ -34,12 +34,14 @@ class WindowAttempt:
         tasks: of stage "answer", one a site that is asked.
         quorum: of the protocol.
         helpers: three sites, as the protocol names them.
+        identities: with which key each site joined, as far as it is known.
     """
 
     stages: Sequence[Stage] = window.STAGES
 
-    def __init__(self, tasks: Sequence[Task], quorum: int, helpers: Sequence[str]) -> None:
+    def __init__(self, tasks: Sequence[Task], quorum: int, helpers: Sequence[str], identities: Mapping[str, str] = NOBODY) -> None:
         """Begin with the helpers."""
+        self._identities = identities
         insist(tasks)
         self._tasks, self._quorum, self._helpers = {task.site: task for task in tasks}, quorum, tuple(helpers)
         self.asked, self.opening = len(tasks), False
@@ -96,8 +98,10 @@ class WindowAttempt:
         """Close an exchange; return the refusals that leave their sites out."""
         if self.opening:
             self._opening += 1
-            self._faulty |= {one.site for one in refusals if finds_fault(one)}
-            self._missed |= {one.site: one for one in refusals}
+            for one in refusals:
+                self._missed[one.site] = one
+                if finds_fault(one):
+                    self.fault(one)
             return []
         # from `agree` on the total stands: who is away then is in it, and is named only if it cannot be opened
         away = [one for one in refusals if stage == "agree" and not finds_fault(one)]
@@ -108,6 +112,11 @@ class WindowAttempt:
             found += away
             found += self._unasked(found) if stage == "keys" else []
         return found
+
+    def fault(self, refusal: Refusal) -> None:
+        """Take in which helper found fault while the total was being opened, or said what is false; it is not asked for the same again."""
+        self._missed[refusal.site] = refusal
+        self._faulty.add(refusal.site)
 
     def _judge(self, stage: Stage, refusals: Sequence[Refusal]) -> None:
         """End the attempt if it cannot go on."""
@@ -235,6 +244,7 @@ class WindowAttempt:
         if said.keys() != {site}:
             raise Broken.at("keys", "it gives other keys than its own")
         window.genuine("keys", said[site], self._bond)
+        self._insist_on_identity("keys", site, said[site].identity)
         self._keys[site] = said[site]
 
     def _answered(self, site: str, said: Mapping[str, np.ndarray]) -> None:
@@ -242,9 +252,15 @@ class WindowAttempt:
         identity = signer("answer", self._bond, site, parcel)
         if site in self._keys and identity != self._keys[site].identity:
             raise Broken.at("answer", "its parcel is signed by another identity than its key")
+        self._insist_on_identity("answer", site, identity)
         for name in self._hidden:
             self._hidden[name] += said[name]
         self._parcels[site] = parcel
+
+    def _insist_on_identity(self, stage: Stage, site: str, identity: str) -> None:
+        """Refuse what other sites would refuse the whole list for."""
+        if identity != self._identities.get(site, identity):
+            raise Broken.at(stage, "it is signed by another identity than the site joined with")
 
     def _agreed(self, site: str, said: Mapping[str, str]) -> None:
         payload = agreement(self._bond, {one: commitments(parcel.hex()) for one, parcel in self._parcels.items()})

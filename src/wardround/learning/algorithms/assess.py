@@ -250,13 +250,16 @@ def hidden_groups(groups: tuple[Group, ...], tallies: list[np.ndarray], least: i
 
 
 def _alone(counts: np.ndarray, flags: np.ndarray, least: int) -> np.ndarray:
-    """Return which subgroups one class needs hidden: its small cells, and one more where those hidden come to fewer than k together."""
+    """Return which subgroups one class needs hidden: its small cells, and others until those hidden come to 2k - 1 together.
+
+    So that each of two could be of k, as far as their sum tells. Which one covers goes by place and not by size, which would tell the size.
+    """
     found = flags | held_totals(counts, least)
-    together = int(counts[found].sum())
-    if bool(np.any(found)) and (together and together < least):
+    first = int(np.argmax(found))
+    while bool(np.any(found)) and 0 < int(counts[found].sum()) < 2 * least - 1:
         shown = np.flatnonzero(~found & (counts > 0))
-        if len(shown):
-            found[shown[np.argmin(counts[shown])]] = True
-        else:
+        if not len(shown):
             found[:] = True
+            break
+        found[shown[shown > first][0] if np.any(shown > first) else shown[0]] = True
     return np.asarray(found)

@@ -27,6 +27,9 @@ from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Total
 
+INTERVAL = "interval"
+"""What validation rows are asked for at the end: whatever chooses a threshold or an interval."""
+
 
 @dataclass(frozen=True)
 class Evaluate(Algorithm):
@@ -72,13 +75,15 @@ class Evaluate(Algorithm):
             terms.append(Term.count(f"{model}/patients", (question.groups(outputs),), bounds.examples, bounds.sites))
             for role, drawn in (("test", replicates), ("validation", 0)):
                 wanted = question.terms(outputs, bounds.examples, bounds.sites, drawn)
-                terms += [replace(term, name=f"{model}/{role}/{term.name}") for term in wanted]
+                needed = [term for term in wanted if role == "test" or INTERVAL in question.later.get(term.name, (INTERVAL,))]
+                terms += [replace(term, name=f"{model}/{role}/{term.name}") for term in needed]
         return Ask(state.arrays, tuple(terms), {"replicates": replicates})
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
         """Score this site's test and validation rows with each model; keep the sums for the site's own report.
 
-        A site that was absent when local models were trained has none; it sends zeros for it, its count of patients among them.
+        A site that was absent when local models were trained has none; it sends zeros for it, its count of patients among them. So does
+        one whose test or validation patients are too few for the question to let sums about them be seen.
         """
         weights = bootstrap_weights(data, int(ask.options["replicates"]), rng)
         shared = norm_here(self.protocol, under(ask.arrays, "norm"), data)
@@ -86,7 +91,15 @@ class Evaluate(Algorithm):
         own = mine.get(str(self.protocol.giving("own model", before=self.phase)))
         if own is not None:
             sums.update(put_under("local", judged(self.protocol, scorer(self.protocol, own, under(own, "norm"), data), data, weights)))
-        return Answer({term.name: sums.get(term.name, np.zeros(term.shape)) for term in ask.layout}), sums
+        held = self._held(data)
+        told = {name: value for name, value in sums.items() if name.split("/")[1] not in held}
+        return Answer({term.name: told.get(term.name, np.zeros(term.shape)) for term in ask.layout}), sums
+
+    def _held(self, data: Dataset) -> set[str]:
+        """Return which parts of this site's sums stay with it: of "test" (with its count of patients) and "validation"."""
+        least = 0 if self.protocol.hides else self.protocol.question_plugin.smallest
+        held = {role for role in ("test", "validation") if len(np.unique(data.patient[data.rows(role)])) < least}
+        return held | ({"patients"} if "test" in held else set())
 
     def advance(self, state: State, total: Total) -> Done:
         """Return the sums as they are; curves and intervals are for reports."""

@@ -77,29 +77,30 @@ class FedAvg(Algorithm):
 
     def ask_for(self, state: State, roles: tuple[str, ...], *, train: bool, validate: bool, **more: Any) -> Ask:
         """Return the ask for a round that trains on rows with some roles, validates, or both."""
-        bounds, params = self.protocol.bounds, under(state.arrays, "params")
+        bounds, question, first = self.protocol.bounds, self.protocol.question_plugin, self.protocol.primary
+        params = under(state.arrays, "params")
         most = float(bounds.examples) if self.options.weighting == "examples" else 1.0
         terms = [Term.count("examples", (), most, bounds.sites)] if train else []
         floats = {name: value.shape for name, value in sorted(params.items()) if train and np.issubdtype(value.dtype, np.floating)}
         terms += [Term.sized(f"update/{name}", shape, most * bounds.update, bounds.sites, per="examples") for name, shape in floats.items()]
-        wanted = self.protocol.question_plugin.terms(self.protocol.outputs, bounds.examples, bounds.sites) if validate else ()
-        terms += [replace(term, name=f"validation/{term.name}") for term in wanted]
+        wanted = question.terms(self.protocol.outputs, bounds.examples, bounds.sites) if validate else ()
+        terms += [replace(term, name=f"validation/{term.name}") for term in wanted if first in question.later.get(term.name, (first,))]
         arrays = {**put_under("params", params), **put_under("norm", under(state.arrays, "norm"))}
         return Ask(arrays, tuple(terms), {"train": train, "validate": validate, "roles": list(roles), **more})
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
-        """Validate the model received, then train it on this site's rows."""
+        """Validate the model received, on no rows where sums about so few patients may not leave; then train it on this site's rows."""
         from wardround.learning.network import fill, new_network, parameters_of, reproducible, scores
         from wardround.learning.train import train
 
         question, received = self.protocol.question_plugin, under(ask.arrays, "params")
-        norm = norm_here(self.protocol, under(ask.arrays, "norm"), data)
-        sums: dict[str, np.ndarray] = {}
+        norm, sums = norm_here(self.protocol, under(ask.arrays, "norm"), data), dict[str, np.ndarray]()
         with reproducible(rng):
             network = new_network(self.protocol)
             fill(network, received)
             if ask.options["validate"]:
-                batch = batch_of(self.protocol, data, norm, "validation")
+                few = not self.protocol.hides and len(np.unique(data.patient[data.rows("validation")])) < question.smallest
+                batch = batch_of(self.protocol, data, norm, *(() if few else ("validation",)))
                 sums.update(put_under("validation", question.metrics(question.told(scores(network, batch["x"]), batch), batch)))
             if ask.options["train"]:
                 batch = batch_of(self.protocol, data, norm, *ask.options["roles"])
@@ -108,13 +109,12 @@ class FedAvg(Algorithm):
                 share = examples if self.options.weighting == "examples" else min(examples, 1)
                 moved = {name: share * (new.astype(np.float64) - received[name]) for name, new in trained.items() if new.dtype.kind == "f"}
                 sums.update(put_under("update", moved), examples=np.asarray(share))
-        return Answer(sums), None
+        return Answer({term.name: sums[term.name] for term in ask.layout}), None
 
     def advance(self, state: State, total: Total) -> State | Done:
         """Judge the model that was sent, stop if the rule says so, else take the server optimiser's step."""
         arrays = dict(state.arrays)
-        stopped = self.judge(arrays, state.round, total)
-        if stopped is not None:
+        if (stopped := self.judge(arrays, state.round, total)) is not None:
             return self.finish(arrays, state.round, state.round + 1, stopped)
         return State(self.phase, state.round + 1, {**arrays, **self.stepped(arrays, total)})
 
@@ -124,8 +124,7 @@ class FedAvg(Algorithm):
 
     def stepped(self, arrays: Arrays, total: Total) -> dict[str, np.ndarray]:
         """Return parameters and server state after the mean update of this round."""
-        examples = np.maximum(total.sums["examples"], 1)
-        mean = {name: value / examples for name, value in under(total.sums, "update").items()}
+        mean = {name: value / np.maximum(total.sums["examples"], 1) for name, value in under(total.sums, "update").items()}
         params, kept = server.step(under(arrays, "params"), mean, under(arrays, "server"), self.options)
         return {**put_under("params", params), **put_under("server", kept)}
 

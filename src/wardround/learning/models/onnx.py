@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from wardround.learning.finished import Finished
-from wardround.learning.onnxfile import Signature, Tensor, inspect, run
+from wardround.learning.onnxfile import Signature, Tensor, inspect, need_onnx, opens, run
 from wardround.study.dataset import Dataset
 from wardround.study.errors import DataError, ProtocolError
 from wardround.study.findings import nearest
@@ -83,19 +83,27 @@ class Onnx(Finished):
         if name in self.fill and one.codes is None and isinstance(self.fill[name], str):
             raise ProtocolError(f"model.fill.{name}: {name!r} is a number.", "Write a number, without quotes.")
 
+    def ready(self) -> None:
+        """Refuse where onnx or onnxruntime is not installed."""
+        need_onnx()
+
     def columns(self, protocol: Protocol) -> tuple[str, ...]:
         """Return the columns, with units."""
         return tuple(_worded(one, protocol.contract) for one in self._columns(protocol.contract))
 
     def check(self, protocol: Protocol, data: bytes) -> None:
-        """Hold the file's inputs and outputs against the plan."""
-        self._ends(protocol, inspect(data, protocol.model.file))
+        """Hold the file's inputs and outputs against the plan, and open it as a hospital will."""
+        signature = inspect(data, protocol.model.file)
+        self._ends(protocol, signature)
+        opens(signature.file, protocol.model.file)
 
     def scores(self, protocol: Protocol, data: bytes, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
         """Return raw scores; a probability of 0 or 1 lies in the outermost bins."""
-        takes, gives = self._ends(protocol, inspect(data, protocol.model.file))
-        found = run(data, takes.name, gives.name, self.table(protocol.contract, dataset, rows).astype(takes.kind))
-        wide = found.reshape(len(rows), -1)
+        signature = inspect(data, protocol.model.file)
+        takes, gives = self._ends(protocol, signature)
+        if not len(rows):
+            return np.zeros((0, protocol.outputs))
+        wide = run(signature.file, takes.name, gives.name, self.table(protocol.contract, dataset, rows).astype(takes.kind))
         if not bool(np.all(np.isfinite(wide))):
             raise DataError(
                 "The model gives numbers that are not finite.", "Look for values that it was not made for; narrow the contract's ranges."

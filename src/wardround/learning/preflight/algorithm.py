@@ -62,8 +62,8 @@ class Preflight(Statistic):
     def leaves(self) -> tuple[int, str]:
         """Return one answer."""
         return 1, (
-            "for each field how many patients have it, mean values of four groups of patients by rank, counts by code, mean ranks that say "
-            "how fields go together, and the label card"
+            "for each field how many patients have it, a value that many share far from others or at an end, rounded means of groups "
+            "of patients by rank, counts by code, rounded mean ranks that say how fields go together, and the label card"
         )
 
     def ask(self, state: State) -> Ask:

@@ -85,6 +85,8 @@ def _order(about: About, shape: Shape, here: Seen, others: list[Seen]) -> list[F
     left = strange(best)[0]
     table = here.codes[about.name].table
     odd = bool(_shares(about, table, tables, about.exchanged))
+    # Two grounds: with how codes go together with numbers another order is a hundred times likelier, and fits (a clash); or shares alone
+    # differ beyond chance as they are, and no longer in that order (differs).
     sure = as_is - left >= measures.odds(len(orders))
     mirrored = odd and as_is > left and not _shares(about, table.moved(best), tables, about.exchanged)
     if (sure and left <= _FITS * terms) or mirrored:
@@ -149,7 +151,8 @@ def _apart(here: np.ndarray, members: float, others: list[tuple[np.ndarray, floa
     if not told:
         return np.full(len(here), np.nan)
     stacked = sign * np.stack([ranks for ranks, _ in told])
-    variance = measures.scatter(members, sum(count for _, count in told)) / 3 + measures.between(measures.GOING, len(told))
+    more = sum(count for _, count in told)
+    variance = measures.rank_chance(members) + measures.MEDIAN * measures.rank_chance(more) + measures.between(measures.GOING, len(told))
     if len(told) == measures.PAIR:
         each = (here - stacked) ** 2
         squared = np.where(np.isnan(each), np.inf, each).min(axis=0)

@@ -15,8 +15,12 @@ HALVES = "@halves"
 """Name of the earlier and the later half of a hospital's rows among the codes."""
 FAR = float(2**20)
 """How far from the middle of the contract's range, in halves of it, a number may lie; beyond it counts as not readable."""
-PARTS = ("inside", "outside", "missing", "unreadable")
-"""Cells of a number's table: within the contract's range, beyond it, no value, something that is no number."""
+PARTS = ("inside", "outside", "missing", "unreadable", "shared")
+"""Cells of a number's table: within the contract's range, beyond it, no value, something that is no number, the one value that is told."""
+SPIKE = 4
+"""The last of them."""
+GRID = 0.02
+"""Step of the grid on which mean ranks leave."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,14 @@ class Shape:
             count("numbers/few", (numbers, len(PARTS)), 1),
             count("groups", (numbers,), 4),
             real("quarters", (numbers, 4), FAR),
-            count("spike/kind", (numbers,), 3),
-            count("spike/count", (numbers,)),
+            real("chance", (numbers, 2), 32.0),
+            count("spike/kind", (numbers,), 4),
             real("spike/value", (numbers,), FAR),
             count("codes", (cells,)),
             count("codes/few", (cells,), 1),
             count("mapped", (codes,), 10_000),
-            count("halves", (2,)),
+            count("halves", (3,)),
+            count("halves/few", (3,), 1),
             count("repeats", (2,)),
             count("repeats/few", (2,), 1),
             real("ranks", (numbers, classes), 1.0),

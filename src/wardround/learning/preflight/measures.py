@@ -1,11 +1,12 @@
 """Hold the thresholds of a preflight, all decided beforehand, and the few measures that they are applied to.
 
 Two questions are asked of each field at each hospital. *Is it other than at the others, beyond chance?* `differs`: a test whose level is
-`ALARM` over all tests of one preflight together (Bonferroni), and a difference that matters (`MATTERS`); so that hospitals whose patients
-are drawn alike are called different in one preflight of a hundred at most. *Is it other than honest hospitals are?* `clash`: the odds
-that something went wrong against the hospital's being merely different, where before looking they are `BEFORE` and are shared by all the
-ways in which it can have gone wrong. Honest hospitals are taken to differ by `APART` within-hospital deviations in place, by a factor of
-about `SPREADS` in spread, by `SHARES` in the arcsine of a share (about 0.7 in log odds), by `GOING` in how two fields go together.
+`ALARM` over all tests of one preflight together (Bonferroni), and a difference that matters (`MATTERS`). The level is one of theory: what
+was measured at hospitals whose patients are drawn alike, of skewed numbers too, stands in decision record 0008. *Is it other than honest
+hospitals are?* `clash`: the odds that something went wrong against the hospital's being merely different, where before looking they are
+`BEFORE` and are shared by all the ways in which it can have gone wrong. Honest hospitals are taken to differ by `APART` within-hospital
+deviations in place, by a factor of about `SPREADS` in spread, by `SHARES` in the arcsine of a share (about 0.7 in log odds), by `GOING` in
+how two fields go together.
 
 Source: a between-hospital deviation of half a within-hospital one is an intraclass correlation of 0.2, taken generously: Adams et al.,
 Patterns of intra-cluster correlation from primary care research, J. Clin. Epidemiol. 57 (2004), found a median of 0.01. The variance of a
@@ -20,11 +21,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from wardround.learning.preflight.layout import Shape
+from wardround.learning.preflight.layout import GRID, Shape
 from wardround.privacy.folding import Folded
 
 ALARM, BEFORE = 0.01, 0.01
 MATTERS_DEVIATIONS, MATTERS_SHARE, MATTERS_SPREAD, MATTERS_RANK = 0.3, 0.1, 1.5, 0.3
+MATTERS_SHARED = 0.05
+"""Share of the patients from which a value that no other hospital has matters."""
 APART, SPREADS, SHARES, GOING = 0.5, 0.25, 0.33, 0.1
 YEARS_APART = 5.0
 """How many years the middles of honest hospitals' periods lie apart."""
@@ -33,18 +36,16 @@ EXPLAINED = 9.21
 MEDIAN = math.pi / 2
 PAIR = 2
 """Of so many others there is no middle that one wrong one would not move; a hospital is then held against the nearer of them."""
-_WIDTH = 1.3144
-"""Difference of the means of upper and lower half of a normal distribution without its outer twentieths, in deviations."""
 
 
 def limit(shape: Shape, sites: int) -> float:
-    """Return how many deviations one test must show, so that all of a preflight together raise a false alarm with a chance of `ALARM`."""
-    return _limit(sites * (7 * len(shape.numbers) + sum(len(codes) + 4 for codes in shape.codes.values()) + 1))
+    """Return how many deviations one test must show, so that all of a preflight together raise a false alarm with half of `ALARM`."""
+    return _limit(2 * sites * (8 * len(shape.numbers) + sum(len(codes) + 4 for codes in shape.codes.values()) + 1))
 
 
 def limit_exchanged(shape: Shape, sites: int) -> float:
-    """Return the same for the one question whether codes are exchanged, which is asked once a code and hospital."""
-    return _limit(sites * len(shape.codes))
+    """Return the same for the one question whether codes are exchanged, which is asked of each code; it has half of `ALARM` for itself."""
+    return _limit(2 * sites * sum(len(codes) for codes in shape.codes.values()))
 
 
 def _limit(tests: int) -> float:
@@ -88,9 +89,23 @@ def place(quarters: np.ndarray) -> float:
     return float(np.mean(quarters))
 
 
-def spread(quarters: np.ndarray) -> float:
-    """Return its deviation, were it normal."""
-    return float(quarters[2] + quarters[3] - quarters[0] - quarters[1]) / 2 / _WIDTH
+def rank_chance(members: float) -> float:
+    """Return the variance of a mean rank over so many patients, its grid's among it."""
+    return 1 / max(members, 1.0) / 3 + GRID**2 / 12
+
+
+def unlike(here: float, of: float, others: float, among: float) -> float:
+    """Return how many deviations more patients have a value here than can have it at the others; below 0: fewer.
+
+    Args:
+        here: patients who have it here.
+        of: patients here.
+        others: patients of the others who can have it at most, all together.
+        among: patients of the others.
+    """
+    middle = (here + others) / max(of + among, 1.0)
+    wide = math.sqrt(max(middle * (1 - middle), 1e-12) * (1 / max(of, 1.0) + 1 / max(among, 1.0)))
+    return (here / max(of, 1.0) - others / max(among, 1.0)) / wide
 
 
 def gap(table: Folded, cells: Sequence[int], others: Sequence[Folded], least: int, share: slice) -> tuple[float, float]:

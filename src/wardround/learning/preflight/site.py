@@ -1,98 +1,74 @@
-"""Work out, at a hospital, what it tells of its data in a preflight. Nothing that leaves is about fewer than k patients.
+"""Work out, at a hospital, what it tells of its data in a preflight. No count, and no mean, that leaves is of fewer than k patients.
 
-Each patient counts once, by the first row. Of a number leave, in the contract's unit, means of four groups of patients by rank, the
-outermost twentieth at either end left out (so no lowest and no highest value is in any of them); a group has k patients or more, else
-there are two groups, else none. Of codes leave counts in which each of fewer than k reads "few" and is folded into the largest
-(`privacy/folding.py`). How fields go together leaves as means of *ranks*, from -1 (lowest here) to 1, over k patients or more: they stay
-the same in whatever unit a number is written.
+Each patient counts once, by the first row. Each field's patients lie in the cells of one table, a value that many share among them, and
+each cell of fewer than k reads "few" and is folded into the largest (`privacy/folding.py`). Of a number leave besides, in the contract's
+unit, means of groups of patients by rank (`groups.py`). How fields go together leaves as means of *ranks*, from -1 (lowest here) to 1:
+they stay the same in whatever unit a number is written.
 
-Source: groups of k with their means: Domingo-Ferrer, Mateo-Sanz, Practical data-oriented microaggregation, IEEE TKDE 14 (2002).
+Figures that are told together give more away than each by itself, if they are exact: ranks sum to nothing, so one patient without a number
+would be missed in the mean of that patient's class. Therefore means lie on a coarse grid; a patient without a number counts in the mean of
+ranks as one in the middle, so that the classes' means sum to nothing wherever those patients are; and *whether* a mean is told follows from
+the tables as they are told, not from who lies in both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
 
 from wardround.data.notes import LENGTHS
-from wardround.learning.preflight.layout import FAR, HALVES, TIME, Shape
+from wardround.learning.preflight.groups import AT_THE_END, FEW_APART, NEARLY_ALL, SET_APART, behind, means, shared
+from wardround.learning.preflight.layout import FAR, GRID, HALVES, PARTS, SPIKE, TIME, Shape
 from wardround.privacy.across import LEFT
 from wardround.privacy.folding import Folded
 from wardround.study.dataset import Dataset
 from wardround.study.protocol import Protocol
 
 YEAR = 365.25 * 86400
-CUTS = (0.05, 0.275, 0.5, 0.725, 0.95)
-"""Ends of the four groups by rank, as shares of the patients."""
-NOTHING_ALIKE, NEARLY_ALL, SET_APART, FEW_APART = 0, 1, 2, 3
-"""What is told of a value that patients share: nothing; that nearly all have it; that k or more have it and it lies far from all other
-values; or that a few share such a value, without the value and without how many."""
-APART = 4.0
-"""How far, in deviations of the other values, a shared value must lie from them to be told apart."""
-SHARED, SHARED_SHARE = 3, 0.03
-"""Fewest patients, and smallest share of them, that make a value a shared one where it is not told."""
-_LOOKED_AT = 30
-"""Of the most frequent values, how many are looked at."""
-_WIDTH = 1.645
-"""Deviations between the middle and the outer twentieth of a normal distribution."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """Hold what is told of one number: see `layout.Shape.terms` for the names."""
-
-    groups: int = 0
-    quarters: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
-    kind: int = NOTHING_ALIKE
-    count: float = 0.0
-    value: float = 0.0
 
 
 def summarised(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
     """Return what one hospital tells, by name of the layout's terms."""
     shape, least = Shape.of(protocol), protocol.privacy.smallest_count
-    values = {name: _values(shape, data, name) for name in shape.numbers}
-    tables = {name: Folded.of(np.bincount(cells, minlength=count), least) for name, (cells, count) in _cells(shape, data).items()}
-    told = [number_told(values[name][0], least) for name in shape.numbers]
-    first = _first(data)
-    places = {name: data.columns[name][first].astype(np.int64) for name in shape.codes}
-    ranked = {name: ranks(values[name][0]) for name in shape.numbers}
-    halves = np.zeros(2)
-    if shape.timed:
-        places[HALVES] = np.where(np.isnan(ranked[TIME]), -1, ranked[TIME] >= 0).astype(np.int64)
-        halves = Folded.of(np.bincount(places[HALVES][places[HALVES] >= 0], minlength=2), least).told
+    values = {name: _values(shape, data, name)[0] for name in shape.numbers}
+    spikes = {name: shared(z, least) for name, z in values.items()}
+    cells = _cells(shape, data, spikes)
+    tables = {name: Folded.of(np.bincount(places, minlength=count), least) for name, (places, count) in cells.items()}
+    groups = [_means(values[name], spikes[name], tables[name], least) for name in shape.numbers]
     mapped = [data.notes.get(f"mapped/{name}", np.ones(len(listed))) for name, listed in shape.codes.items()]
-    repeats = _repeats(data, least)
+    repeats, halves = _repeats(data, least), tables.get(HALVES, Folded(np.zeros(3), np.zeros(3, dtype=bool)))
     return {
-        "numbers": np.array([tables[name].told for name in shape.numbers]).reshape(-1, 4),
-        "numbers/few": np.array([tables[name].few for name in shape.numbers], dtype=np.float64).reshape(-1, 4),
-        "groups": np.array([float(one.groups) for one in told]),
-        "quarters": np.array([one.quarters for one in told]).reshape(-1, 4),
-        "spike/kind": np.array([float(one.kind) for one in told]),
-        "spike/count": np.array([one.count for one in told]),
-        "spike/value": np.array([one.value for one in told]),
+        "numbers": np.array([tables[name].told for name in shape.numbers]).reshape(-1, len(PARTS)),
+        "numbers/few": np.array([tables[name].few for name in shape.numbers], dtype=np.float64).reshape(-1, len(PARTS)),
+        "groups": np.array([float(count) for count, _, _ in groups]),
+        "quarters": np.array([quarters for _, quarters, _ in groups]).reshape(-1, 4),
+        "chance": np.array([chance for _, _, chance in groups]).reshape(-1, 2),
+        "spike/kind": np.array([float(spikes[name][0]) for name in shape.numbers]),
+        "spike/value": np.array([spikes[name][1] for name in shape.numbers]),
         "codes": np.concatenate([*(tables[name].told for name in shape.codes), np.zeros(0)]),
         "codes/few": np.concatenate([*(tables[name].few for name in shape.codes), np.zeros(0)]).astype(np.float64),
         "mapped": np.minimum(np.concatenate([*mapped, np.zeros(0)]), 10_000),
-        "halves": halves,
+        "halves": halves.told,
+        "halves/few": halves.few.astype(np.float64),
         "repeats": repeats.told,
         "repeats/few": repeats.few.astype(np.float64),
-        **_together(shape, ranked, places, least),
+        **_together(shape, values, cells, tables, least),
         **_card(data),
     }
 
 
 def told_apart(protocol: Protocol, data: Dataset) -> dict[str, np.ndarray]:
-    """Return by field what rows can be told apart by from what this hospital tells, int32 [N]: for later studies of the same patients."""
+    """Return by field what rows can be told apart by from what this hospital tells, int32 [N]: for later studies of the same patients.
+
+    Of the time of a row nothing: no other study tells a table of it.
+    """
     shape, least = Shape.of(protocol), protocol.privacy.smallest_count
     patient, found = np.unique(data.patient, return_inverse=True)[1], {}
-    for name, (cells, count) in _cells(shape, data).items() if least > 1 else ():
+    spikes = {name: shared(_values(shape, data, name)[0], least) for name in shape.numbers}
+    for name, (cells, count) in _cells(shape, data, spikes).items() if least > 1 else ():
         counts = np.bincount(cells, minlength=count)
         small = (counts < least)[cells]
         labels = np.where(small, int(np.argmax(counts)), cells) if Folded.of(counts, least).total else np.full(len(cells), -1)
-        if name != TIME:
+        if name not in (TIME, HALVES):
             found[f"{LEFT}0.{name}|{name}"] = labels[patient].astype(np.int32)
     return found
 
@@ -102,17 +78,31 @@ def _first(data: Dataset) -> np.ndarray:
     return np.unique(data.patient, return_index=True)[1]
 
 
-def _cells(shape: Shape, data: Dataset) -> dict[str, tuple[np.ndarray, int]]:
+def _cells(shape: Shape, data: Dataset, spikes: dict[str, tuple[int, float]]) -> dict[str, tuple[np.ndarray, int]]:
     """Return by field the cell of each patient in the field's table, int64 [P], and how many cells there are."""
     found, first = {}, _first(data)
     for name in shape.numbers:
         z, unread = _values(shape, data, name)
         inside = np.abs(z) <= (FAR if name == TIME else 1 + 1e-9)
-        found[name] = np.where(unread, 3, np.where(np.isnan(z), 2, np.where(inside, 0, 1))), 4
+        cells = np.where(unread, 3, np.where(np.isnan(z), 2, np.where(inside, 0, 1)))
+        kind, value = spikes[name]
+        found[name] = np.where((z == value) & (kind in (SET_APART, AT_THE_END)), SPIKE, cells), len(PARTS)
     for name, listed in shape.codes.items():
         place, unread = data.columns[name][first].astype(np.int64), _unreadable(data, name)[first]
         found[name] = np.where(place >= 0, place, np.where(unread, len(listed) + 1, len(listed))), len(listed) + 2
+    if shape.timed:
+        early = ranks(_values(shape, data, TIME)[0])
+        found[HALVES] = np.where(np.isnan(early), 2, early >= 0).astype(np.int64), 3
     return found
+
+
+def _means(z: np.ndarray, spike: tuple[int, float], table: Folded, least: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return what `groups.means` tells, where so many patients stand behind it by what the table tells already."""
+    low, kind = table.could_be(least)[0], spike[0]
+    if kind == NEARLY_ALL:
+        return 4, np.full(4, spike[1]), np.zeros(2)  # the few others are in none of the means
+    fewest = low[:2].sum() + (0.0 if kind == SET_APART else low[SPIKE]) - (least - 1 if kind == FEW_APART else 0)
+    return means(behind(z, *spike), float(fewest) if table.total else 0.0, least)
 
 
 def _values(shape: Shape, data: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -133,55 +123,6 @@ def _unreadable(data: Dataset, name: str) -> np.ndarray:
     return np.zeros(len(data), dtype=bool) if noted is None else noted.astype(bool)
 
 
-def number_told(z: np.ndarray, least: int) -> Told:
-    """Return what may be told of a number.
-
-    Args:
-        z: float64 [P], one value a patient, NaN where missing.
-        least: k.
-    """
-    known = np.sort(z[~np.isnan(z)])
-    if len(known) < max(least, 1):
-        return Told()
-    values, counts = np.unique(known, return_counts=True)
-    most = int(np.argmax(counts))
-    if counts[most] >= max(least, 2) and len(known) - counts[most] < max(least, 1):
-        return Told(4, (float(values[most]),) * 4, NEARLY_ALL, 0.0, float(values[most]))
-    far = [place for place in np.argsort(-counts, kind="stable")[:_LOOKED_AT] if _lies_apart(known, values[place])]
-    for place in far:
-        if counts[place] >= max(least, 2):
-            groups, quarters = _groups(known[known != values[place]], least)
-            return Told(groups, quarters, SET_APART, float(counts[place]), float(values[place]))
-    for place in far:
-        if counts[place] >= max(SHARED, SHARED_SHARE * len(known)):
-            return Told(*_groups(known[known != values[place]], least), FEW_APART)
-    return Told(*_groups(known, least))
-
-
-def _lies_apart(known: np.ndarray, value: float) -> bool:
-    """Say whether a value lies far from all others, measured by these alone, on its own side of their median."""
-    rest = known[known != value]
-    low, middle, high = np.quantile(rest, (0.05, 0.5, 0.95)) if len(rest) else (value, value, value)
-    below, above = (middle - low) / _WIDTH, (high - middle) / _WIDTH
-    wide = max(above, below / 2) if value > middle else max(below, above / 2)  # half: where one side has no width of its own
-    return bool(abs(value - middle) > APART * max(wide, 1e-12)) and not low <= value <= high
-
-
-def _groups(known: np.ndarray, least: int) -> tuple[int, tuple[float, ...]]:
-    """Return how many groups there are, and their means; two means stand twice each, none are 0.
-
-    Args:
-        known: float64 [N], ascending.
-        least: k.
-    """
-    for cuts in (CUTS, CUTS[::2]):
-        ends = [int(len(known) * cut) for cut in cuts]
-        if min(np.diff(ends)) >= max(least, 1):
-            means = [float(known[low:high].mean()) for low, high in pairwise(ends)]
-            return len(means), tuple(np.repeat(means, 4 // len(means)).tolist())
-    return 0, (0.0,) * 4
-
-
 def ranks(z: np.ndarray) -> np.ndarray:
     """Return float64 [P], each value's rank among the known ones from -1 to 1, ties at their middle; NaN where missing.
 
@@ -198,44 +139,58 @@ def ranks(z: np.ndarray) -> np.ndarray:
     return found
 
 
-def _together(shape: Shape, ranked: dict[str, np.ndarray], places: dict[str, np.ndarray], least: int) -> dict[str, np.ndarray]:
+def _together(
+    shape: Shape, values: dict[str, np.ndarray], cells: dict[str, tuple[np.ndarray, int]], tables: dict[str, Folded], least: int
+) -> dict[str, np.ndarray]:
     """Return the mean rank of each number among the patients of each code, and the mean product of each two numbers' ranks."""
     numbers, classes = shape.numbers, shape.classes
     by_class, told = np.zeros((len(numbers), len(classes))), np.zeros((len(numbers), len(classes)))
     pairs, pairs_told = np.zeros((len(numbers), len(numbers))), np.zeros((len(numbers), len(numbers)))
-    for row, name in enumerate(numbers):
-        known = ~np.isnan(ranked[name])
+    middled = [np.nan_to_num(ranks(values[name])) for name in numbers]
+    without = [most_without(tables[name], least) for name in numbers]
+    for row in range(len(numbers)):
         for field in dict.fromkeys(field for field, _ in classes):
             columns = [column for column, (other, _) in enumerate(classes) if other == field]
-            counts = np.array([float((known & (places[field] == classes[column][1])).sum()) for column in columns])
-            for column, may in zip(columns, may_be_told(counts, float(known.sum()), least), strict=True):
-                if may:
-                    by_class[row, column] = ranked[name][known & (places[field] == classes[column][1])].mean()
-                    told[row, column] = 1.0
+            may = may_be_told(tables[field], len(columns), without[row], least)
+            for column in (column for column, one in zip(columns, may, strict=True) if one):
+                by_class[row, column] = middled[row][cells[field][0] == classes[column][1]].mean()
+                told[row, column] = 1.0
         for column in range(row):
-            both = known & ~np.isnan(ranked[numbers[column]])
-            if both.sum() >= max(least, 2):
-                pairs[row, column], pairs_told[row, column] = 3 * (ranked[name] * ranked[numbers[column]])[both].mean(), 1.0
+            both = ~np.isnan(values[numbers[row]]) & ~np.isnan(values[numbers[column]])
+            if len(both) - without[row] - without[column] >= max(least, 2):
+                pairs[row, column], pairs_told[row, column] = 3 * (middled[row] * middled[column])[both].mean(), 1.0
+    by_class, pairs = (np.round(one / GRID) * GRID for one in (by_class, pairs))
     return {"ranks": by_class, "ranks/told": told, "together": pairs, "together/told": pairs_told}
 
 
-def may_be_told(counts: np.ndarray, total: float, least: int) -> np.ndarray:
-    """Return bool [C], of which classes a mean may be told beside the mean of all, which is known.
+def most_without(table: Folded, least: int) -> float:
+    """Return how many patients have no number, at most, as far as a number's table tells; all where it tells nothing."""
+    return float(table.could_be(least)[1][2:4].sum()) if table.total else np.inf
 
-    Those of k patients and more; and of what is left nothing or k and more, since the mean of the rest follows.
+
+def may_be_told(table: Folded, codes: int, without: float, least: int) -> np.ndarray:
+    """Return bool [codes], of which codes' patients a mean may be told beside the mean of all, which is known.
+
+    Those of k patients and more who have the number, wherever the patients are who have none; and of what is left nobody or as many,
+    since the mean of the rest follows. It is decided by what the tables tell, so that it tells nothing itself.
 
     Args:
-        counts: [C], patients of each class.
-        total: patients in all, those without a class too.
+        table: of the codes; cells after them hold patients without a code.
+        codes: how many there are.
+        without: patients without a number at most.
         least: k.
+
+    Example:
+        >>> may_be_told(Folded.of(np.array([50, 30, 12, 0]), 10), 3, 5, 10).tolist()
+        [False, True, False]
     """
-    told = counts >= max(least, 1)
+    low, high = table.could_be(least)
+    told = np.append(low[:codes] - without >= max(least, 1), np.zeros(len(low) - codes, dtype=bool))
     for place in np.flatnonzero(told):
-        rest = total - counts[told].sum()
-        if rest <= 0 or rest >= least:
+        if high[~told].sum() <= 0 or low[~told].sum() - without >= least:
             break
         told[place] = False
-    return np.asarray(told)
+    return np.asarray(told[:codes])
 
 
 def _repeats(data: Dataset, least: int) -> Folded:

@@ -12,7 +12,7 @@ import numpy as np
 
 from wardround.learning.preflight import codes, measures, numbers
 from wardround.learning.preflight.finding import Finding, Grade, gravest
-from wardround.learning.preflight.layout import HALVES, TIME, Shape
+from wardround.learning.preflight.layout import HALVES, PARTS, TIME, Shape
 from wardround.learning.preflight.seen import Number, Seen
 from wardround.privacy.folding import Folded
 from wardround.study.protocol import Protocol
@@ -127,7 +127,7 @@ class Compared:
 
 
 def _number(one: Number) -> dict[str, Any]:
-    table = _counts(("inside", "outside", "missing", "unreadable"), one.table)
+    table = _counts(PARTS, one.table)
     if not one.groups:
         return {"patients": table}
     means = one.quarters if one.groups == 4 else one.quarters[::2]
@@ -167,7 +167,8 @@ def _change(shape: Shape, field: str, here: Seen, least: int) -> tuple[float, fl
     if math.isnan(early) or math.isnan(late) or not before or not after:
         return math.nan, math.nan
     change = float(late - early)
-    return change, change / math.sqrt((1 / before + 1 / after) / 3)
+    share = max(float(here.known[row]), 1e-9)
+    return change, change / math.sqrt(measures.rank_chance(before * share) + measures.rank_chance(after * share))
 
 
 def _card(here: Seen, others: Sequence[Seen]) -> list[Finding]:

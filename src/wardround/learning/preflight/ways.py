@@ -1,8 +1,9 @@
 """List the ways in which a number can have been written otherwise than the contract says, so that a suspicion has a name.
 
 Each way says how to get back from what stands in the column to what the contract asks for. All conversions of the table of units are tried,
-between mass and amount for everyday substances, powers of ten, logarithms, the sign, and for times the usual epochs. A way is no proof: it
-is believed where it brings the hospital's distribution to where the others' lies, and nothing else does better.
+between mass and amount for everyday substances that the field's name or description speaks of, powers of ten, logarithms, the sign, and for
+times the usual epochs. A way is no proof: it is believed where it brings the hospital's distribution to where the others' lies, and nothing
+else does better.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wardround.data.substances import by_substance
-from wardround.data.units import alike, quantity
+from wardround.data.substances import by_substance, named
+from wardround.data.units import alike
 from wardround.learning.preflight.layout import TIME
 
 Back = Callable[[np.ndarray], np.ndarray]
@@ -44,17 +45,15 @@ def ways(name: str, unit: str, about: str = "") -> list[Way]:
     Args:
         name: of the field.
         unit: of the contract.
-        about: its description; a substance that name or description speaks of goes before the others.
+        about: its description; a substance is tried only where name or description speak of it.
     """
     if name == TIME:
         return _dates()
-    found = [_unit(unit, other, factor, offset) for other, (factor, offset) in _units(unit).items()]
-    words = f"{name} {about}".casefold()
+    found = [_unit(unit, other, factor, offset) for other, (factor, offset) in alike(unit).items()]
     for substance, factors in by_substance(unit).items():
-        named = any(word[:4] in words for word in substance.split())
-        for other, factor in factors.items():
-            far = 0.0 if named else 4.0
-            found.append(Way("unit", f"in {other} of {substance}, not in {unit}", _line(factor), far, _factor(factor)))
+        if named(substance, f"{name} {about}"):
+            for other, factor in factors.items():
+                found.append(Way("unit", f"in {other} of {substance}, not in {unit}", _line(factor), 0.0, _factor(factor)))
     for power in (-6, -3, -2, -1, 1, 2, 3, 6):
         factor = 10.0**power
         found.append(Way("scale", f"{_times(1 / factor)} the contract's numbers", _line(factor), 2.0, _factor(factor)))
@@ -64,14 +63,6 @@ def ways(name: str, unit: str, about: str = "") -> list[Way]:
     )
     found.append(Way("sign", "with the other sign", lambda q: -q[::-1], 1.0))
     return found
-
-
-def _units(unit: str) -> dict[str, tuple[float, float]]:
-    return alike(unit) if quantity(unit) is not None or _temperature(unit) else {}
-
-
-def _temperature(unit: str) -> bool:
-    return bool(alike(unit))
 
 
 def _unit(unit: str, other: str, factor: float, offset: float) -> Way:

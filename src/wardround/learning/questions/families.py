@@ -29,6 +29,9 @@ class Family(ABC):
     """Name of the mean of its loss among the sums."""
 
     better: ClassVar[Mapping[str, int]]
+    centred: ClassVar[bool] = True
+    """Whether levels are told from the middle of the range, for finer sums; of a rate from 0, since it is taken times an exposure."""
+
     signed: ClassVar[bool] = False
     """Whether an interval has one end, a bound, so that it matters on which side of the prediction a value lies."""
 
@@ -56,15 +59,6 @@ class Family(ABC):
     def dearest(self, span: tuple[float, float]) -> float:
         """Return the most that one error within a range can cost."""
 
-    @abstractmethod
-    def guess(self, values: np.ndarray, counts: np.ndarray) -> float:
-        """Return the best prediction for one who knows how often each value occurs and nothing else.
-
-        Args:
-            values: float64 [C], ascending.
-            counts: [C], at least one above 0.
-        """
-
 
 @dataclass(frozen=True)
 class Gaussian(Family):
@@ -90,10 +84,6 @@ class Gaussian(Family):
         """Return the squared range."""
         return (span[1] - span[0]) ** 2
 
-    def guess(self, values: np.ndarray, counts: np.ndarray) -> float:
-        """Return the mean."""
-        return float(np.sum(values * counts) / np.sum(counts))
-
 
 @dataclass(frozen=True)
 class Poisson(Family):
@@ -103,6 +93,7 @@ class Poisson(Family):
     """
 
     cost = "deviance"
+    centred = False
     better = MappingProxyType({"deviance": -1, "rmse": -1, "mae": -1, "r2": 1, "calibration_gap": -1})
 
     def loss(self, raw: Tensor, y: Tensor, centre: Tensor, spread: Tensor, exposure: Tensor | None) -> Tensor:
@@ -125,9 +116,10 @@ class Poisson(Family):
         """Return what the largest count costs where the smallest mean was predicted, with room for the other way round."""
         return 2 * span[1] * (float(np.log(span[1] / self._least(span))) + 1)
 
-    def guess(self, values: np.ndarray, counts: np.ndarray) -> float:
-        """Return the mean."""
-        return float(np.sum(values * counts) / np.sum(counts))
+    @staticmethod
+    def logs(y: np.ndarray, exposure: np.ndarray) -> np.ndarray:
+        """Return y log(y / exposure), 0 at 0: with the sum of y it gives the deviance of one rate for all."""
+        return np.asarray(y * np.log(np.where(y > 0, y, 1.0) / exposure))
 
     @staticmethod
     def _least(span: tuple[float, float]) -> float:
@@ -169,6 +161,11 @@ class Quantile(Family):
         return span[1] - span[0]
 
     def guess(self, values: np.ndarray, counts: np.ndarray) -> float:
-        """Return the quantile."""
+        """Return the best prediction for one who knows how often each value occurs and nothing else: the quantile.
+
+        Args:
+            values: float64 [C], ascending.
+            counts: [C], at least one above 0.
+        """
         upto = np.cumsum(counts)
         return float(values[int(np.argmax(upto >= self.share * upto[-1]))])

@@ -1,21 +1,23 @@
 """Ask for a number: length of stay, beds needed, a dose.
 
 The network learns in units of the label's spread, which comes with the moments; predictions, errors and metrics are in the contract's unit.
-Predictions beyond the contract's range are judged as its ends, so that every sum is bounded. Prediction intervals are chosen on validation
-patients and their coverage is counted on test patients (`residuals.py`).
+Predictions beyond the contract's range are judged as its ends, so that every sum is bounded. A patient counts once in every metric, however
+many rows: each row has its share of the vote. Prediction intervals are chosen on validation patients and their coverage is counted on test
+patients; what leaves of labels and predictions is of ten patients or more (`residuals.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field as Bound
 
 from wardround.learning.evaluation import Estimate
-from wardround.learning.questions import residuals
+from wardround.learning.questions import guessing, residuals
 from wardround.learning.questions.curves import HEAVIEST, ratio
 from wardround.learning.questions.families import Family, Gaussian, Poisson, Quantile
 from wardround.study.arrays import Arrays, under
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ENOUGH = 30
+INTERVAL = "interval"
 _IN_UNITS = ("mae", "rmse", "calibration_gap", "pinball", "half_width", "bound")
 
 
@@ -47,8 +50,18 @@ class Regression(Question):
     exposure: str | None = None
     interval: Annotated[float, Bound(ge=0.5, lt=1)] = 0.9
 
-    validated = "sums and histograms of the received model's errors and predictions"
-    tested = "sums and histograms of the errors and predictions"
+    validated = "the number of patients and the received model's summed errors, for r2 or a gap with sums of labels too,"
+    tested = "sums of errors and labels, a histogram of the errors, and mean labels and predictions in groups of at least 10 patients,"
+    smallest = residuals.SMALL
+    later = MappingProxyType(
+        {
+            **{"errors": (INTERVAL,), "binned": ("calibration_gap",), "gap": ("calibration_gap",), "predicted": ()},
+            **{"labels": (), "label_levels": (), "label_exposed": (), "logs": ()},
+            **{name: ("r2",) for name in ("level", "level_squares", "exposed", "exposed_squares", "together")},
+            **{"absolute": ("mae",), "squares": ("rmse", "r2"), "deviance": ("deviance",), "pinball": ("pinball",)},
+            "below": ("quantile_gap",),
+        }
+    )
     few = "fewer than 30"
 
     @property
@@ -88,7 +101,10 @@ class Regression(Question):
         if field is None or field.range is None:
             return self
         low, high = field.range
-        return InContract(**asdict(self), low=low, high=high, of="" if field.unit in (None, "1") else str(field.unit))
+        other = contract.fields.get(self.exposure or "")
+        least, most = other.range if other is not None and other.range is not None else (1.0, 1.0)
+        exposed = float(np.sqrt(most / least)) if least > 0 else 1.0
+        return InContract(**asdict(self), low=low, high=high, of="" if field.unit in (None, "1") else str(field.unit), exposed=exposed)
 
     def outputs(self, contract: Contract) -> int:
         """Return 1.
@@ -150,31 +166,50 @@ class Regression(Question):
         return self.kind.told(output[:, 0], unit[:, 0], unit[:, 1], batch.get("exposure"))[:, None]
 
     def _limits(self) -> dict[str, float]:
-        """Return the names of the sums over rows, and how much one row may add to each."""
-        low, high = self.span
-        reach, half, kind = high - low, (high - low) / 2, self.kind
+        """Return the names of the sums over rows, and how much one patient may add to each."""
+        (low, high), kind = self.span, self.kind
+        reach, most = high - low, self.most_exposed
         if kind.signed:
             return {kind.cost: kind.dearest(self.span), "below": 1.0}
-        level = {"level": half, "level_squares": half * half}
-        return {"absolute": reach, "squares": reach * reach, **level, kind.cost: kind.dearest(self.span)}
+        level = max(abs(end - self._centre) for end in self.span)
+        found = {"absolute": reach, "squares": reach * reach, "level": level, "level_squares": level * level}
+        found[kind.cost] = kind.dearest(self.span)
+        if isinstance(kind, Poisson):
+            found["logs"] = high * (abs(float(np.log(high))) + float(np.log(most))) + 1.0
+        if self.exposure is not None:
+            found.update({"exposed": most, "exposed_squares": most * most, "together": level * most})
+        return found
+
+    @property
+    def _centre(self) -> float:
+        """Return where levels of the label are told from."""
+        return sum(self.span) / 2 if self.kind.centred else 0.0
+
+    @property
+    def most_exposed(self) -> float:
+        """Return the largest exposure, as `batch` gives it; 1 without one."""
+        return 1.0
 
     def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
-        """Return the layout.
+        """Return the layout, in which a patient counts once, with a leading axis where there are replicates.
 
-        `rows` and the sums of the errors []; counts of errors [bins]; unless a quantile is asked for, `binned` and `gap` [128], rows and
-        label minus prediction by bin of the prediction; a leading axis with replicates. Without such an axis: `predicted` [128] and
-        `labels` [512].
+        `rows`, how many patients' votes, and the sums of errors, labels and exposures []; votes on errors [bins]; unless a quantile is
+        asked for, `binned` and `gap` [128], votes and label minus prediction by bin of a group's prediction. Without that axis:
+        `predicted` [128], and `labels`, `label_levels` and `label_exposed` [512], votes, levels and exposures by bin of a group's label.
         """
         lead, heavy = ((1 + replicates,), most * HEAVIEST) if replicates else ((), most)
-        reach = self.span[1] - self.span[0]
-        bins, size = residuals.PREDICTED, len(self._ends())
-        found = [Term.count("rows", lead, heavy, sites), Term.count("errors", (*lead, size), heavy, sites)]
-        found += [Term.sized(name, lead, heavy * limit, sites, bits=64) for name, limit in self._limits().items()]
+        low, high = self.span
+        bins, labels = (residuals.PREDICTED,), (residuals.LABELS,)
+        found = [Term.count("rows", lead, heavy, sites), Term.count("errors", (*lead, len(self._ends())), heavy * residuals.VOTES, sites)]
+        sizes = [(name, lead, heavy * limit) for name, limit in self._limits().items()]
         if not self.kind.signed:
-            found.append(Term.count("binned", (*lead, bins), heavy, sites))
-            found.append(Term.sized("gap", (*lead, bins), heavy * reach, sites, bits=64))
-            found.append(Term.sized("predicted", (bins,), most * max(map(abs, self.span)), sites, bits=64))
-        return (*found, Term.count("labels", (residuals.LABELS,), most, sites))
+            found.append(Term.count("binned", (*lead, *bins), heavy * residuals.VOTES, sites))
+            sizes += [("gap", (*lead, *bins), heavy * (high - low)), ("predicted", bins, most * max(map(abs, self.span)))]
+        sizes.append(("label_levels", labels, most * max(abs(end - self._centre) for end in self.span)))
+        if self.exposure is not None:
+            sizes.append(("label_exposed", labels, most * self.most_exposed))
+        found += [Term.sized(name, shape, limit, sites, bits=64) for name, shape, limit in sizes]
+        return (*found, Term.count("labels", labels, most * residuals.VOTES, sites))
 
     def _ends(self) -> np.ndarray:
         return residuals.SIGNED_ENDS if self.kind.signed else residuals.ENDS
@@ -189,22 +224,27 @@ class Regression(Question):
             remedy = "Lower the learning rate, or look for inputs far outside the contract's ranges."
             raise DataError("The model gives predictions that are not finite.", remedy)
         (low, high), kind, y = self.span, self.kind, batch["y"]
-        told = np.clip(output[:, 0], low, high)
-        error, level = y - told, y - (low + high) / 2
+        vote = residuals.votes(batch["patient"] if "patient" in batch else np.arange(len(y)))
+        share, told = vote / residuals.VOTES, np.clip(output[:, 0], low, high)
+        error, level, exposed = y - told, y - self._centre, np.asarray(batch.get("exposure", np.ones(len(y))))
         each = {
             **{"absolute": np.abs(error), "squares": error * error, "level": level, "level_squares": level * level},
+            **{"exposed": exposed, "exposed_squares": exposed * exposed, "together": level * exposed},
             **{"below": (error <= 0).astype(np.float64), kind.cost: kind.costs(y, told, self.span)},
         }
-        place = residuals.places(error, high - low, kind.signed)
-        found = {name: np.asarray(np.sum(each[name]) if weights is None else weights @ each[name]) for name in self._limits()}
-        found["rows"] = np.asarray(float(len(y))) if weights is None else np.sum(weights, axis=1)
-        found["errors"] = residuals.counted(place, len(self._ends()), weights)
-        found["labels"] = residuals.counted(residuals.equal_bins(y, self.span, residuals.LABELS), residuals.LABELS, None)
+        if isinstance(kind, Poisson):
+            each["logs"] = kind.logs(y, exposed)
+        over = np.ones(len(y), dtype=np.int64) if weights is None else weights
+        found = {name: np.asarray(over @ (share * each[name])) for name in self._limits()}
+        found["rows"] = np.rint(np.asarray(over @ vote) / residuals.VOTES)
+        found["errors"] = residuals.counted(residuals.places(error, high - low, kind.signed), len(self._ends()), weights, vote)
+        near = residuals.Groups.of(y / exposed, vote, self.span, residuals.LABELS)
+        found.update(labels=near.summed(vote), label_levels=near.summed(share * level))
+        if self.exposure is not None:
+            found["label_exposed"] = near.summed(share * exposed)
         if not kind.signed:
-            bins = residuals.equal_bins(told, self.span, residuals.PREDICTED)
-            found["binned"] = residuals.counted(bins, residuals.PREDICTED, weights)
-            found["gap"] = residuals.counted(bins, residuals.PREDICTED, weights, error)
-            found["predicted"] = residuals.counted(bins, residuals.PREDICTED, None, told)
+            near = residuals.Groups.of(told, vote, self.span, residuals.PREDICTED)
+            found.update(binned=near.summed(vote, weights), gap=near.summed(share * error, weights), predicted=near.summed(share * told))
         return found
 
     def finalise(self, sums: Arrays, name: str) -> np.ndarray:
@@ -215,8 +255,7 @@ class Regression(Question):
         if name == "rmse":
             return np.asarray(np.sqrt(ratio(sums["squares"], rows)))
         if name == "r2":
-            spread = sums["level_squares"] - sums["level"] * ratio(sums["level"], rows)
-            return np.asarray(1.0 - ratio(sums["squares"], spread))
+            return np.asarray(1.0 - ratio(sums["squares"], guessing.spread(sums)))
         if name == "calibration_gap":
             return residuals.calibration_gap(sums["binned"], sums["gap"])
         if name == "quantile_gap":
@@ -261,9 +300,7 @@ class Regression(Question):
     def _calibration(self, total: Arrays) -> list[dict[str, Any]]:
         test = under(total, "test")
         binned, gap = (value[0] if value.ndim > 1 else value for value in (test["binned"], test["gap"]))
-        rows_a_patient = float(np.sum(binned)) / max(float(total["patients"][0]), 1.0)
-        least = int(np.ceil(SMALL * max(rows_a_patient, 1.0)))
-        return residuals.calibration_groups(binned, gap, test["predicted"], least)
+        return residuals.calibration_groups(binned, gap, test["predicted"])
 
     def here(self, told: Mapping[str, Any], test: Arrays) -> dict[str, Any]:
         """Return under "interval" the coverage at one site of the interval that a released result names; nothing where there is none.
@@ -280,16 +317,21 @@ class Regression(Question):
         return {"interval": asdict(Estimate.of(residuals.held(test["errors"], upto)))}
 
     def chance(self, sums: Arrays) -> dict[str, float]:
-        """Return the metrics of one who predicts the same for everybody, from the labels in bins; R2 is then 0."""
-        labels, (low, high), kind = sums["labels"], self.span, self.kind
-        middles = low + (high - low) * (np.arange(residuals.LABELS) + 0.5) / residuals.LABELS
-        if not np.any(labels > 0):
+        """Return the metrics of one who says the same for everybody, or the same rate times the exposure; R2 is then 0.
+
+        The mean absolute error and the pinball loss are lower bounds (`guessing.py`).
+        """
+        scalar = {*self._limits(), "rows"}
+        one = {name: np.atleast_1d(value)[0] if name in scalar else value for name, value in sums.items()}
+        if not one["rows"] > 0:
             return dict.fromkeys(self.better, float("nan"))
-        guess, rows = kind.guess(middles, labels), np.sum(labels)
-        cost = float(np.sum(labels * kind.costs(middles, np.full(len(middles), guess), self.span)) / rows)
-        apart = float(np.sum(labels * np.abs(middles - guess)) / rows)
-        spread = float(np.sqrt(np.sum(labels * (middles - guess) ** 2) / rows))
-        known = {"mae": apart, "rmse": spread, "r2": 0.0, kind.cost: cost}
+        if isinstance(self.kind, Quantile):
+            known = {"pinball": guessing.pinball(one, self.kind, self._centre, self.span)}
+        else:
+            squares = max(float(guessing.spread(one) / one["rows"]), 0.0)
+            known = {"mae": guessing.absolute(one), "rmse": float(np.sqrt(squares)), "r2": 0.0}
+            if isinstance(self.kind, Poisson):
+                known["deviance"] = float(guessing.deviance(one))
         return {name: known.get(name, float("inf")) for name in self.better}
 
     def tally(self, batch: Batch, outputs: int) -> np.ndarray:
@@ -313,10 +355,6 @@ class Regression(Question):
         return probability
 
 
-SMALL = 10
-"""Patients under which nothing is told about a group."""
-
-
 @dataclass(frozen=True)
 class InContract(Regression):
     """Ask for a number whose range and unit are known.
@@ -325,11 +363,13 @@ class InContract(Regression):
         low: lower end of the label's range.
         high: upper end.
         of: its unit, "" for none.
+        exposed: largest exposure in units of the middle of its range (the geometric one); the smallest is 1 / this.
     """
 
     low: float = -1.0
     high: float = 1.0
     of: str = ""
+    exposed: float = 1.0
 
     @property
     def span(self) -> tuple[float, float]:
@@ -340,3 +380,8 @@ class InContract(Regression):
     def unit(self) -> str:
         """Return the label's unit."""
         return self.of
+
+    @property
+    def most_exposed(self) -> float:
+        """Return the largest exposure."""
+        return self.exposed

@@ -1,4 +1,8 @@
-"""Correlate numbers pair by pair, from sums about the middle of the contract's range."""
+"""Correlate numbers pair by pair, from sums about the middle of the contract's range.
+
+The sum of products of two numbers that are 0 or 1 is a count of those with both: a site's sums leave only where they could not tell of
+fewer than k patients (`Leaving.sums`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from wardround.learning.statistics.statistic import HIDDEN, Leaving, Statistic, fine_enough, scaled, written
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import HIDDEN, Statistic, fine_enough, scaled, written
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -60,23 +65,28 @@ class Correlation(Statistic):
     def ask(self, state: State) -> Ask:
         """Ask for rows with both, with either one alone and with none, and five sums, for each pair."""
         pairs = len(self.pairs)
-        return Ask({}, (*self.counts("both", (pairs, 4), (pairs,)), self.moments("sums", (pairs, len(PARTS)))))
+        summed = (*self.counts("summed", (pairs,), (pairs,)), self.counts("covers", (pairs,), (pairs,))[1])
+        return Ask({}, (*self.counts("both", (pairs, 4), (pairs,)), *summed, self.moments("sums", (pairs, len(PARTS)))))
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
         """Return this site's counts and sums over all its rows."""
         leaving = Leaving(self, data, mine)
         z = {name: scaled(self.protocol.contract, data, name) for name in self.fields}
-        both, held, sums = [], [], []
+        both, held, shut, covers, sums = [], [], [], [], []
         for one, other in self.pairs:
             cells = np.isnan(z[one]) + 2 * np.isnan(z[other])
             there = cells == 0
             counts, hidden = leaving.table(f"both {one} {other}", (one, other), cells, 4, whole=True)
-            x, y = (np.zeros(0) if hidden.any() else z[name][there] for name in (one, other))
+            may, much = (False, False) if hidden.any() else leaving.sums((one, other), there, [cells])
+            shut.append(not may)
+            covers.append(much)
+            x, y = (z[name][there & (self.protocol.hides or not shut[-1])] for name in (one, other))
             both.append(counts)
             held.append(hidden.any())
             sums.append([part.sum() for part in (x, y, x * x, y * y, x * y)])
-        answer = {"both": np.array(both), "both/held": np.array(held, dtype=np.float64), "sums": np.array(sums)}
-        return Answer(answer), leaving.proposal
+        summed = [counts[0] if self.protocol.hides or not stays else 0.0 for counts, stays in zip(both, shut, strict=True)]
+        answer = {"both": both, "both/held": held, "summed": summed, "summed/held": shut, "covers/held": covers, "sums": sums}
+        return Answer({name: np.asarray(value, dtype=np.float64) for name, value in answer.items()}), leaving.proposal
 
     def told(self, results: Arrays) -> dict[str, Any]:
         """Return by pair: rows, Pearson's r and its 95 % interval (Fisher's z); none where a column is constant."""
@@ -87,13 +97,16 @@ class Correlation(Statistic):
             hidden = np.repeat(self.protocol.hides and bool(np.any((counts > 0) & (counts < self.least))), 2)
             two = np.array([counts[0], counts[1:].sum()])
             cells = written(two, np.array([held, held]), self.least, self.protocol.hides, hidden)
-            enough = counts[0] >= max(self.least, 2)
-            r = _pearson(float(counts[0]), results["sums"][place], step) if enough else None
-            low, high = _interval(r, float(counts[0]))
+            summed, shut = float(results["summed"][place]), int(results["summed/held"][place])
+            told = self.sums_told(results, place)
+            r = _pearson(summed, results["sums"][place], step) if told and summed >= max(self.least, 2) else None
+            low, high = _interval(r, summed)
             if hidden.any() and r is not None:
                 r, low, high = round(r, 2), None, None  # more digits, or the interval, would tell how many rows there are
-            why = HIDDEN if held and not counts.any() else "too few rows, or a column is constant or nearly so for its range"
-            note = {"note": why} if r is None else {}
+            elif self.least > 1 and r is not None:
+                r, low, high = (None if value is None else round(value, 4) for value in (r, low, high))
+            why = "too few rows, or a column is constant or nearly so for its range" if told else HIDDEN
+            note = {"note": why} if r is None else {"r_of": int(summed), "r_held_back_at": shut} if shut and not self.protocol.hides else {}
             found.append({"fields": [one, other], "rows": cells[0], "missing": cells[1], "r": r, "low": low, "high": high, **note})
         return {"pairs": found}
 

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field as Bound
 
 from wardround.learning.statistics.chances import chi_square_above
-from wardround.learning.statistics.statistic import HIDDEN, Axis, Leaving, Statistic, number, written
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import HIDDEN, Axis, Statistic, number, written
 from wardround.privacy.disclosure import held_crossed
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset

@@ -1,10 +1,12 @@
 """Describe each field: how many values are known and missing, and of a number mean, deviation and about where its values end.
 
-Lowest and highest values are never told: they are single patients'. Told are the outermost bins that hold k patients or more.
+Lowest and highest values are never told: they are single patients'. Told are the outermost bins that hold k patients or more. The sum of a
+number that is 0 or 1 is a count: a site's sums leave only where they could not tell of fewer than k patients (`Leaving.sums`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,7 +14,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field as Bound
 
-from wardround.learning.statistics.statistic import COARSE, HIDDEN, Axis, Leaving, Statistic, fine_enough, number, scaled, written
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import COARSE, HIDDEN, Axis, Statistic, fine_enough, number, scaled, written
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.streams import Stream
@@ -64,7 +67,8 @@ class Describe(Statistic):
         if not numbers:
             return Ask({}, known)
         spread = self.counts("spread", (numbers, self.options.bins), (numbers, self.options.bins))
-        return Ask({}, (*known, *spread, self.moments("sum", (numbers,)), self.moments("squares", (numbers,))))
+        summed = (*self.counts("summed", (numbers,), (numbers,)), self.counts("covers", (numbers,), (numbers,))[1])
+        return Ask({}, (*known, *spread, *summed, self.moments("sum", (numbers,)), self.moments("squares", (numbers,))))
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
         """Return this site's counts and sums over all its rows."""
@@ -79,8 +83,11 @@ class Describe(Statistic):
             if name in self.numbers:
                 axis = Axis.of(contract, name, self.options.bins)
                 spread, hidden = leaving.table(f"spread {name}", (name,), axis.place(data), axis.cells)
-                z = np.zeros(0) if held[0] else scaled(contract, data, name)[~absent]
-                for part, value in (("spread", spread), ("spread/held", hidden), ("sum", z.sum()), ("squares", (z * z).sum())):
+                may, covers = leaving.sums((name,), ~absent, [axis.place(data)]) if not held[0] else (False, False)
+                shut = not may
+                z = scaled(contract, data, name)[~absent] if self.protocol.hides or not shut else np.zeros(0)
+                parts = {"spread": spread, "spread/held": hidden, "summed": len(z), "summed/held": shut, "covers/held": covers}
+                for part, value in {**parts, "sum": z.sum(), "squares": (z * z).sum()}.items():
                     sums[part].append(value)
         return Answer({name: np.asarray(values, dtype=np.float64) for name, values in sums.items()}), leaving.proposal
 
@@ -93,23 +100,38 @@ class Describe(Statistic):
             one = {**Axis.of(self.protocol.contract, name, 2).about(), "known": known, "missing": missing}
             if name in self.numbers:
                 open_ = HIDDEN not in (known["count"], missing["count"])
-                one.update(self._number(results, self.numbers.index(name), name, float(counts[0]) if open_ else 0.0))
+                one.update(self._number(results, self.numbers.index(name), name, open_))
             found.append(one)
         return {"fields": found}
 
-    def _number(self, results: Arrays, place: int, name: str, count: float) -> dict[str, Any]:
-        """Return a number's mean, deviation and outermost bins: none where a count is hidden, which a mean times a count would tell."""
+    def _number(self, results: Arrays, place: int, name: str, open_: bool) -> dict[str, Any]:
+        """Return a number's mean and deviation, over the sites whose sums left, and outermost bins; none where a count is hidden."""
+        labels = Axis.of(self.protocol.contract, name, self.options.bins).labels()
+        full = np.flatnonzero(results["spread"][place] >= max(self.least, 1)) if open_ else np.zeros(0, dtype=np.int64)
+        ends = {"lowest_bin": labels[full[0]], "highest_bin": labels[full[-1]]} if len(full) else {"lowest_bin": None, "highest_bin": None}
+        held, count = int(results["summed/held"][place]), float(results["summed"][place])
+        if not open_ or count < max(self.least, 1) or not self.sums_told(results, place):
+            return {"mean": None, "deviation": None, **ends, "note": "withheld, or no values"}
+        others = {"mean_of": int(count), "mean_held_back_at": held} if held and not self.protocol.hides else {}
+        return {**self._mean(results, place, name, count), **ends, **others}
+
+    def _mean(self, results: Arrays, place: int, name: str, count: float) -> dict[str, Any]:
+        """Return mean and deviation (n - 1); with k over 1, to two places of the deviation's first digit."""
         low, high = self.protocol.contract.fields[name].range or (-1.0, 1.0)
         middle, half = (low + high) / 2, (high - low) / 2
-        if count < max(self.least, 1):
-            return {"mean": None, "deviation": None, "lowest_bin": None, "highest_bin": None, "note": "withheld, or no values"}
         total, squares = float(results["sum"][place]), float(results["squares"][place])
         variance = max(squares - total * total / count, 0.0) / (count - 1) if count > 1 else float("nan")
         step = float(np.max(self.moments("squares", (1,)).step))
         fine = fine_enough(variance, (squares / count, (total / count) ** 2), step, count)
-        labels = Axis.of(self.protocol.contract, name, self.options.bins).labels()
-        full = np.flatnonzero(results["spread"][place] >= self.least)
-        ends = (labels[full[0]], labels[full[-1]]) if len(full) else (None, None)
-        mean, deviation = middle + half * total / count, number(half * variance**0.5) if fine else None
-        told = {"mean": mean if fine or half < 1e6 * abs(mean) else None, "deviation": deviation}
-        return {**told, "lowest_bin": ends[0], "highest_bin": ends[1], **({} if fine or count <= 1 else {"note": COARSE})}
+        spread = half * variance**0.5
+        told = {"mean": middle + half * total / count, "deviation": number(spread) if fine else None}
+        if self.least > 1:
+            told = {name: None if one is None else _to_places(one, spread) for name, one in told.items()}
+        if not fine and half >= 1e6 * abs(told["mean"] or 0.0):
+            told["mean"] = None
+        return {**told, **({} if fine or count <= 1 else {"note": COARSE})}
+
+
+def _to_places(value: float, spread: float) -> float:
+    """Return a number to two places after the first digit of the spread, so that times a count it gives no sum to the unit."""
+    return round(value, 2 - math.floor(math.log10(spread))) if spread > 0 and math.isfinite(spread) else value

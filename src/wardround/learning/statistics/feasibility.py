@@ -5,7 +5,8 @@ that the result is the patient flow that a trial reports. A missing value does n
 
 Whoever sees a flow and how many patients fail each criterion can subtract the two. With criteria A and B, those who fail B less those whom
 step B takes out are those who fail both. So each number is shown only where everything that follows by adding and subtracting is of nobody
-or of k patients or more: at the site in plain sums (see `Leaving`), when the result is written in secure ones (`shown`).
+or of k patients or more: at the site in plain sums (see `Leaving`), when the result is written in secure ones (`shown`). In plain sums each
+site holds back other steps; for these it counts those who are left after a later step, so that a sum is of at least so many patients.
 
 Source: CONSORT 2010, item 13 (flow of participants).
 """
@@ -20,8 +21,9 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic import Field as Bound
 
-from wardround.learning.statistics.statistic import HIDDEN, Leaving, Statistic
-from wardround.privacy.disclosure import held_field
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import HIDDEN, Statistic
+from wardround.privacy.disclosure import held_totals
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -172,6 +174,11 @@ class Feasibility(Statistic):
                 raise ProtocolError(f"{where}.label: {self.options.label!r} is a criterion already.", "Name another field, or none.")
         self._alone()
 
+    @property
+    def asked_once(self) -> Mapping[str, str]:
+        """Return the fields of the criteria: several bounds of one field would tell how many patients lie between them."""
+        return {f"criterion {one.field}": f"a criterion for {one.field!r}" for one in self.options.criteria}
+
     def _alone(self) -> None:
         """Refuse other tables in a study with a secure sum: their edges and a criterion's would tell the patients between them."""
         if self.least <= 1 or not self.protocol.hides:
@@ -193,41 +200,67 @@ class Feasibility(Statistic):
         return (self.protocol.contract.fields[self.options.label].codes or ()) if self.options.label else ()
 
     @property
-    def cells(self) -> int:
-        """Return how many cells the flow has: one a criterion that takes rows out, then those left, by label where there is one."""
-        return len(self.options.criteria) + (len(self.codes) + 1 if self.codes else 1)
+    def least(self) -> int:
+        """Return k, or 3 where it is 2: of a number that is between 1 and k - 1, "withheld" must not tell which."""
+        return max(super().least, 3) if super().least > 1 else super().least
 
     def ask(self, state: State) -> Ask:
-        """Ask for all rows, the flow's cells, by step how many sites hold one of the cells after it back, and each criterion alone."""
+        """Ask for all rows, by step how many are left and taken out, each criterion alone, and the label of those left in the end."""
         number = len(self.options.criteria)
-        flow, after = self.counts("flow", (self.cells,), (self.cells,)), self.counts("after", (1,), (number,))[1]
-        return Ask({}, (*self.counts("all", (1,), (1,)), *flow, after, *self.counts("alone", (number, 3), (number, 3))))
+        sizes = {"all": (1,), "left": (number,), "out": (number,), "alone": (number, 3)}
+        if self.codes:
+            sizes["label"] = (len(self.codes) + 1,)
+        return Ask({}, tuple(term for name, size in sizes.items() for term in self.counts(name, size, size)))
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
-        """Return this site's counts over all its rows."""
+        """Return this site's counts over all its rows; where it holds back how many are left, at least so many are."""
         leaving, contract, criteria = Leaving(self, data, mine), self.protocol.contract, self.options.criteria
         states = [one.states(contract, data) for one in criteria]
-        fields = tuple(one.field for one in criteria) + ((self.options.label,) if self.options.label else ())
-        everyone, nobody = leaving.table("all", (), np.zeros(len(data), dtype=np.int64), 1)
-        flow, held = leaving.table("flow", fields, self._flow(data, states), self.cells)
-        alone, hidden = np.zeros((len(criteria), 3)), np.zeros((len(criteria), 3))
-        for number, one in enumerate(criteria):
-            alone[number], hidden[number] = leaving.table(f"alone {number}", (one.field,), states[number], 3)
-        after = np.array([float(held[number + 1 :].any()) for number in range(len(criteria))])
-        sums = {"all": everyone, "all/held": nobody, "flow": flow, "flow/held": held, "after/held": after}
-        answer = {**sums, "alone": alone, "alone/held": hidden}
-        return Answer({name: np.asarray(value, dtype=np.float64) for name, value in answer.items()}), leaving.proposal
-
-    def _flow(self, data: Dataset, states: Sequence[np.ndarray]) -> np.ndarray:
-        """Return int64 [N], the flow's cell of each row: the first criterion that takes it out, else its label."""
-        number = len(self.options.criteria)
-        cells = np.full(len(data), number, dtype=np.int64)
+        last = self._last(states, len(data))
+        fields = tuple(one.field for one in criteria)
+        sent = {"all": leaving.table("all", (), np.zeros(len(data), dtype=np.int64), 1)}
+        left, hidden = self._left(leaving, fields, last)
+        shut = np.append(sent["all"][1], hidden)
+        before = np.append(len(data), left)
+        sent["left"] = _at_least(left, hidden), hidden
+        sent["out"] = np.where(shut[1:] | shut[:-1], 0, before[:-1] - before[1:]), shut[1:] | shut[:-1]
+        alone = [leaving.table(f"alone {place}", (one.field,), states[place], 3, whole=True) for place, one in enumerate(criteria)]
+        sent["alone"] = np.array([counts for counts, _ in alone]), np.array([held for _, held in alone])
         if self.codes:
-            label = data.columns[self.options.label].astype(np.int64)
-            cells += np.where(label < 0, len(self.codes), label)
-        for place in reversed(range(number)):
-            cells[self.options.criteria[place].stopped(states[place])] = place
-        return cells
+            sent["label"] = self._labelled(leaving, (*fields, self.options.label), last == len(criteria), bool(hidden[-1]))
+        pairs = ((name, part) for name, (counts, held) in sent.items() for name, part in ((name, counts), (f"{name}/held", held)))
+        return Answer({name: np.asarray(part, dtype=np.float64) for name, part in pairs}), leaving.proposal
+
+    def _last(self, states: Sequence[np.ndarray], rows: int) -> np.ndarray:
+        """Return int64 [N], the step that takes each row out, the number of steps for those left in the end."""
+        found = np.full(rows, len(states), dtype=np.int64)
+        for place in reversed(range(len(states))):
+            found[self.options.criteria[place].stopped(states[place])] = place
+        return found
+
+    def _left(self, leaving: Leaving, fields: Sequence[str], last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return float64 [C], how many are left after each step, and bool [C], where that is held back.
+
+        Those left after a step and those taken out by then are a table of two cells, beside those of the steps before. Where one is held
+        back, steps that take out nobody are too: else one that is held back would be known to take somebody out.
+        """
+        left, held = np.zeros(len(self.options.criteria)), np.zeros(len(self.options.criteria), dtype=bool)
+        for place in range(len(left)):
+            left[place] = np.count_nonzero(last > place)
+            held[place] = leaving.table(f"left {place}", fields, np.where(last > place, 0, 1), 2)[1].any()
+        before = float(len(last))
+        for place in range(len(left)) if held.any() else ():
+            held[place] |= left[place] == before
+            before = before if held[place] else left[place]
+        return left, held
+
+    def _labelled(self, leaving: Leaving, fields: Sequence[str], met: np.ndarray, shut: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return counts of those who meet all by label, missing last, and which are held back: all where their number is."""
+        size = len(self.codes) + 1
+        if shut:
+            return np.zeros(size), np.ones(size, dtype=bool)
+        label = leaving.data.columns[self.options.label].astype(np.int64)
+        return leaving.table("label", fields, np.where(met, np.where(label < 0, len(self.codes), label), -1), size)
 
     def told(self, results: Arrays) -> dict[str, Any]:
         """Return all rows, each criterion alone, the flow, and the label's shares among those who meet all."""
@@ -236,9 +269,9 @@ class Feasibility(Statistic):
         steps, alone = [], []
         for place, one in enumerate(self.options.criteria):
             told = {"name": one.name or one.asks(self.protocol.contract), "asks": one.asks(self.protocol.contract), "field": one.field}
-            left, held = results["flow"][place + 1 :].sum(), results["after/held"][place]
-            out = _written(results["flow"][place], results["flow/held"][place], open_.out[place])
-            steps.append({**told, "excluded": out, "remaining": _written(left, held, open_.left[place])})
+            out = _written(results["out"][place], results["out/held"][place], open_.out[place])
+            left = _written(results["left"][place], results["left/held"][place], open_.left[place])
+            steps.append({**told, "excluded": out, "remaining": left})
             cells = zip(results["alone"][place], results["alone/held"][place], strict=True)
             meets, fails, missing = (_written(count, held, open_.alone[place]) for count, held in cells)
             alone.append({**told, "meets": meets, "fails": fails, "missing": missing})
@@ -248,9 +281,8 @@ class Feasibility(Statistic):
         """Return the label's counts among those who meet all, with each code's share of the known where all are shown."""
         if not self.codes:
             return None
-        first = len(self.options.criteria)
-        counts, held = results["flow"][first:], results["flow/held"][first:]
-        hidden = held_field(counts, self.least) | (not open_.left[-1]) if self.protocol.hides else np.zeros(len(counts), dtype=bool)
+        counts, held = results["label"], results["label/held"]
+        hidden = held_totals(counts, self.least) | (not open_.left[-1]) if self.protocol.hides else np.zeros(len(counts), dtype=bool)
         cells = [_written(*one[:2], not one[2]) for one in zip(counts, held, hidden, strict=True)]
         known, whole = float(counts[:-1].sum()), not (bool(np.any(held)) or bool(np.any(hidden)))
         shares = [float(count) / known if whole and known else None for count in counts[:-1]]
@@ -259,11 +291,11 @@ class Feasibility(Statistic):
 
     def _open(self, results: Arrays) -> Open:
         """Return what may be shown: of plain sums all that left the sites, of secure ones what gives no small count away."""
-        number = len(self.options.criteria)
+        every = (True,) * len(self.options.criteria)
         if not self.protocol.hides:
-            return Open(True, (True,) * number, (True,) * number, (True,) * number)
+            return Open(True, every, every, every)
         included = [one.missing == "included" for one in self.options.criteria]
-        return shown(float(results["all"][0]), results["flow"][:number], results["alone"], included, self.least)
+        return shown(float(results["all"][0]), results["out"], results["alone"], included, self.least)
 
 
 @dataclass(frozen=True)
@@ -286,9 +318,10 @@ class Open:
 def shown(rows: float, out: np.ndarray, alone: np.ndarray, included: Sequence[bool], least: int) -> Open:
     """Return which totals of a flow may be shown, so that adding and subtracting gives counts of nobody or of k or more.
 
-    What is left after a step is shown where it and what went since the last shown step are 0 or k; where any step takes out fewer, steps
-    that take out nobody are hidden too. A criterion alone is shown where its step is, and what follows from both is 0 or k. That
-    nothing else follows holds because each criterion is about a field of its own; a test goes through every sum and difference.
+    What is left after a step is shown where it and what went since the last shown step are 0 or k; where any is not shown, steps that take
+    out nobody are hidden too, since a step that is hidden would else be known to take out somebody. A criterion alone is shown where its
+    step is, and what follows from both is 0 or k. That nothing else follows holds because each criterion is about a field of its own: one
+    test goes through every sum and difference, another through all small studies that an attacker who knows this rule could think of.
 
     Args:
         rows: in all.
@@ -301,20 +334,32 @@ def shown(rows: float, out: np.ndarray, alone: np.ndarray, included: Sequence[bo
         return Open(True, (True,) * len(out), (True,) * len(out), (True,) * len(out))
     if 0 < rows < least:
         return Open(False, (False,) * len(out), (False,) * len(out), (False,) * len(out))
-    small = bool(np.any((out > 0) & (out < least)))
-    left: list[bool] = []
-    taken: list[bool] = []
+    left = _kept(rows, out, least, True)
+    if not all(left):
+        left = _kept(rows, out, least, False)
+    taken = [now and before for now, before in zip(left, [True, *left], strict=False)]
+    before = [rows, *(rows - np.cumsum(out))][: len(out)]
+    fits = [all(count == 0 or count >= least for count in _follow(rows, *each)) for each in zip(before, out, alone, included, strict=True)]
+    return Open(True, tuple(taken), tuple(left), tuple(one and fit for one, fit in zip(taken, fits, strict=True)))
+
+
+def _kept(rows: float, out: np.ndarray, least: int, none: bool) -> list[bool]:
+    """Return by step whether those left may be told: they and what went since the last step told are of k or more, or of nobody.
+
+    Args:
+        rows: in all.
+        out: [C], how many rows each step takes out.
+        least: k.
+        none: whether a step may be told since which nobody went.
+    """
+    found: list[bool] = []
     last = here = rows
     for count in out:
         here -= count
-        fine = here == last if not small else False
-        fine = (fine or last - here >= least) and not 0 < here < least
-        taken.append(fine and (not left or left[-1]))
-        left.append(bool(fine))
-        last = here if fine else last
-    before = [rows, *(rows - np.cumsum(out))][: len(out)]
-    fits = [all(count == 0 or count >= least for count in _follow(rows, *each)) for each in zip(before, out, alone, included, strict=True)]
-    return Open(True, tuple(map(bool, taken)), tuple(left), tuple(bool(one and fit) for one, fit in zip(taken, fits, strict=True)))
+        gone = last - here
+        found.append(bool((gone >= least or (none and not gone)) and not 0 < here < least))
+        last = here if found[-1] else last
+    return found
 
 
 def _follow(rows: float, before: float, out: float, alone: np.ndarray, included: bool) -> Iterator[float]:
@@ -334,6 +379,19 @@ def _follow(rows: float, before: float, out: float, alone: np.ndarray, included:
     yield from (meets, fails, missing, rows - meets, rows - fails, rows - missing, out, again, earlier - again)
     if not included:
         yield from (earlier + out - missing, earlier + out - fails)
+
+
+def _at_least(left: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Return how many at least are left after each step: where that is hidden, as many as after the next step that is not.
+
+    Example:
+        >>> _at_least(np.array([90.0, 88.0, 40.0, 3.0]), np.array([False, True, False, True])).tolist()
+        [90.0, 40.0, 40.0, 0.0]
+    """
+    found, least = np.zeros(len(left)), 0.0
+    for place in reversed(range(len(left))):
+        found[place] = least = least if hidden[place] else float(left[place])
+    return found
 
 
 def _written(count: float, held: float, open_: bool) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field as Bound
 
-from wardround.learning.statistics.statistic import Axis, Leaving, Statistic, written
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import Axis, Statistic, written
 from wardround.privacy.disclosure import held_field
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field as Bound
 
-from wardround.learning.statistics.statistic import HIDDEN, TOOK_PART, Axis, Leaving, Statistic, written
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import HIDDEN, TOOK_PART, Axis, Statistic, written
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.streams import Stream

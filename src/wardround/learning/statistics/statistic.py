@@ -1,21 +1,19 @@
-"""Share what all statistics have in common: their fields, the counts that may leave a site, and how counts are written down."""
+"""Share what all statistics have in common: their fields, the counts that may leave a site, and how counts are written."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from wardround.privacy.across import EARLIER, FLOOR, LEFT
-from wardround.privacy.disclosure import held_back, held_totals, told_apart
+from wardround.privacy.disclosure import held_totals
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
-from wardround.study.errors import DataError, ProtocolError
+from wardround.study.errors import ProtocolError
 from wardround.study.findings import nearest
 from wardround.study.interfaces import Algorithm
 from wardround.study.layout import Term
@@ -27,8 +25,6 @@ from wardround.study.task import Done, State, Total
 HIDDEN = "withheld"
 TOOK_PART = "/sites"
 """Name of the number of sites among a phase's results; no table of a field has it, since none begins with a slash."""
-_ROWS = "rows"
-"""Name, among what a site keeps of a phase, of a digest of the snapshot whose rows the tables are of."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +118,11 @@ class Statistic(Algorithm):
         """Return the sums as they are."""
         return Done(self.phase, 1, {**total.sums, TOOK_PART: np.asarray(float(total.sites))})
 
+    def sums_told(self, results: Arrays, place: int) -> bool:
+        """Say whether sums may be used: of plain ones those that left; of secure ones where no site's could tell, or one's cover all."""
+        held, covers = results["summed/held"][place], results["covers/held"][place]
+        return bool(not held or covers) if self.protocol.hides else bool(held < results[TOOK_PART])
+
     def counts(self, name: str, shape: tuple[int, ...], held: tuple[int, ...]) -> tuple[Term, Term]:
         """Return the terms of a table of counts, and of how many sites hold each cell back."""
         bounds = self.protocol.bounds
@@ -150,92 +151,6 @@ class Statistic(Algorithm):
         if not found:
             raise ProtocolError(f"{where}: the contract has no field of type {kind}.", "Leave this phase out, or add such a field.")
         return found
-
-
-@dataclass
-class Leaving:
-    """Decide at a site, table after table, which counts leave, and keep what rows can be told apart by from then on.
-
-    Attributes:
-        statistic: asks; says whether anything must be held back, and from how many patients on not.
-        data: the site's snapshot.
-        mine: what the site kept of each phase, this one included.
-        turn: tells tables of several rounds of one phase apart.
-    """
-
-    statistic: Statistic
-    data: Dataset
-    mine: Mapping[str, Arrays]
-    turn: int = 0
-    kept: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Take over what earlier rounds of this phase let out.
-
-        Raises:
-            DataError: a patient has several rows; counts are of rows, and k of patients.
-        """
-        if self.statistic.least > 1 and len(np.unique(self.data.patient)) < len(self.data):
-            raise DataError(
-                "A patient has several rows, and statistics count rows: one patient could fill a cell.",
-                "Give this study one row a patient; or let the protocol write privacy.smallest_count = 1.",
-            )
-        rows = np.frombuffer(hashlib.sha256(self.data.digest.encode()).digest(), dtype=np.uint8)
-        changed = [phase for phase, kept in self.mine.items() if _ROWS in kept and not np.array_equal(kept[_ROWS], rows)]
-        if changed and self.strict and EARLIER not in self.mine:
-            raise DataError(
-                "The rows changed in the middle of the study, so that what it was told before cannot be held beside them.",
-                "Let the protocol keep its data frozen, or the hospital's rules name a ledger ([statistics]).",
-            )
-        self.mine = {phase: kept for phase, kept in self.mine.items() if phase not in changed}  # the ledger has those
-        self.kept.update({_ROWS: rows, **self.mine.get(self.statistic.phase, {})})
-
-    @property
-    def strict(self) -> bool:
-        """Return whether single sites' counts are seen by others, so that small ones must stay."""
-        return not self.statistic.protocol.hides and self.statistic.least > 1
-
-    @property
-    def proposal(self) -> Arrays | None:
-        """Return what the site is to keep of this phase."""
-        return self.kept if self.strict else None
-
-    def table(self, name: str, fields: Sequence[str], cells: np.ndarray, count: int, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Return counts of rows, float64 [count], zero where held back, and bool [count], where they are.
-
-        Args:
-            name: of the table in this phase.
-            fields: of the contract that say in which cell a row is.
-            cells: int64 [N], the cell of each row, -1 for none.
-            count: how many cells there are.
-            whole: hold everything back where one cell must be.
-        """
-        counts = np.bincount(cells[cells >= 0], minlength=count).astype(np.float64)
-        if not self.strict:
-            return counts, np.zeros(count, dtype=bool)
-        earlier, floor = self._earlier(fields)
-        held = held_back(cells, count, self.data.patient, self.statistic.least, self._beside(fields), earlier, floor)
-        if whole and bool(np.any(held)):
-            held[:] = True
-        key = f"{LEFT}{self.turn}.{name}|{'|'.join(fields)}"
-        self.kept[key] = told_apart(cells, held).astype(np.int32)
-        return np.where(held, 0.0, counts), held
-
-    def _beside(self, fields: Sequence[str]) -> list[np.ndarray]:
-        """Return what rows can be told apart by from earlier tables that share a field with this one."""
-        others = [tables for phase, tables in sorted(self.mine.items()) if phase not in (self.statistic.phase, EARLIER)]
-        return [one for tables in (*others, self.kept) for one in _sharing(tables, fields)]
-
-    def _earlier(self, fields: Sequence[str]) -> tuple[list[np.ndarray], int]:
-        """Return the same from other studies, which a hospital's gate gives to its worker, and the hospital's own k."""
-        tables = self.mine.get(EARLIER, {})
-        return _sharing(tables, fields), int(tables[FLOOR]) if tables else 1
-
-
-def _sharing(tables: Arrays, fields: Sequence[str]) -> list[np.ndarray]:
-    """Return what those tables told rows apart by that share a field with these."""
-    named = ((key, labels) for key, labels in sorted(tables.items()) if key.startswith(LEFT))
-    return [labels.astype(np.int64) for key, labels in named if set(key.split("|")[2:]) & set(fields)]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import Field as Bound
 
 from wardround.learning.statistics.chances import chi_square_above
-from wardround.learning.statistics.statistic import HIDDEN, Leaving, Statistic, number
+from wardround.learning.statistics.leaving import Leaving
+from wardround.learning.statistics.statistic import HIDDEN, Statistic, number
 from wardround.privacy.disclosure import held_totals
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset

@@ -35,7 +35,7 @@ def approvals(evidence: Evidence) -> Line:
     answered = {entry["site"] for _, entry in study.of("ingress")} | {site for site, log in evidence.sites.items() if any(log.of("egress"))}
     problems = evidence.unseen()
     for site in sorted(answered):
-        problems += _approval(evidence, site) if site not in evidence.kept else []
+        problems += _approval(evidence, site) if site not in evidence.apart else []
         seen = [(index, entry) for index, entry in study.of("approval_seen") if entry["site"] == site]
         if not seen or seen[0][0] > first_round:
             where = study.where(seen[0][0]) if seen else study.files.place
@@ -44,7 +44,7 @@ def approvals(evidence: Evidence) -> Line:
         if not joins or joins[0] > first_round:
             problems.append(Problem(f"{site} did not join before the first round", study.where(joins[0]) if joins else study.files.place))
         for index, entry in seen:
-            if site not in evidence.kept and not _is_approval(evidence, site, entry):
+            if site not in evidence.apart and not _is_approval(evidence, site, entry):
                 problems.append(Problem(f"it is not the approval in the log of {site}", study.where(index)))
     if not answered:
         problems.append(Problem("no site has answered yet", study.files.place, Verdict.INCOMPLETE))

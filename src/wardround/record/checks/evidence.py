@@ -21,6 +21,8 @@ from wardround.record.report import Problem, Verdict
 from wardround.study.canonical import canonical
 from wardround.study.errors import VerificationError, WardroundError
 
+_UNHEARD = "handed no log over, as the coordinator says: it left, was cut off, or was not there at the end"
+
 Turn = tuple[str, int, int]
 """Phase, round and attempt."""
 
@@ -91,16 +93,19 @@ class Evidence:
         return next((entry["protocol"] for _, entry in self.study.of("protocol")), "")
 
     @cached_property
-    def kept(self) -> frozenset[str]:
-        """Return the sites without a log here that signed that their own rules keep it."""
+    def apart(self) -> Mapping[str, str]:
+        """Return by site whose log is not here, and of which the record says why, what it says."""
         keys = {entry["site"]: entry["vkey"] for _, entry in self.study.of("join")}
-        said = {entry["site"]: entry["envelope"] for _, entry in self.study.of("kept")}
-        return frozenset(site for site in said.keys() - self.sites.keys() if self._signed(keys.get(site, ""), site, said[site]))
+        said = {entry["site"]: _UNHEARD for _, entry in self.study.of("unheard")}
+        for _, entry in self.study.of("kept"):
+            if self._signed(keys.get(entry["site"], ""), entry["site"], entry["envelope"]):
+                said[entry["site"]] = "keeps its log, as its own rules say and it has signed"
+        return {site: said[site] for site in sorted(said.keys() - self.sites.keys())}
 
     def unseen(self) -> list[Problem]:
         """Name, for whatever compares the two sides, the sites whose side is not there."""
-        text = "keeps its log, so what the coordinator says of it is held against nothing"
-        return [Problem(f"{site} {text}", f"{RECORD}/sites/{site}", Verdict.INCOMPLETE) for site in sorted(self.kept)]
+        text = "so what the coordinator says of it is held against nothing"
+        return [Problem(f"{site} {why}, {text}", f"{RECORD}/sites/{site}", Verdict.INCOMPLETE) for site, why in self.apart.items()]
 
     def _signed(self, vkey: str, site: str, said: Mapping[str, Any]) -> bool:
         try:

@@ -16,7 +16,7 @@ def heads(evidence: Evidence) -> Line:
     problems = evidence.unseen()
     for index, entry in study.of("ingress", "approval_seen"):
         count += 1
-        problems += [] if entry["site"] in evidence.kept else _quoted(evidence.log_of(entry["site"]), entry["head"], study.where(index))
+        problems += [] if entry["site"] in evidence.apart else _quoted(evidence.log_of(entry["site"]), entry["head"], study.where(index))
         if entry["t"] == "ingress" and entry["head"][0] <= entry["index"]:
             problems.append(Problem("its head is older than the message", study.where(index)))
     for log in evidence.sites.values():

@@ -61,8 +61,8 @@ def keys(evidence: Evidence) -> Line:
         site, log = entry["site"], evidence.sites.get(entry["site"])
         if site in joined or entry["vkey"] in joined.values():
             problems.append(Problem(f"{site} or its key joins twice", study.where(index)))
-        elif site in evidence.kept:
-            text = f"{site} keeps its log, as its own rules say and it has signed; ask this hospital to look for itself, or for a copy"
+        elif site in evidence.apart:
+            text = f"{site} {evidence.apart[site]}; ask this hospital to look for itself, or for a copy"
             problems.append(Problem(text, f"{RECORD}/{SITES}/{site}", Verdict.INCOMPLETE))
         elif log is None:
             problems.append(Problem(f"the log of {site} is missing", f"{RECORD}/{SITES}/{site}"))

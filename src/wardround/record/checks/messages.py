@@ -1,8 +1,8 @@
 """Check that both sides tell of the same messages: what the sites say they sent, and what the coordinator says it received.
 
 A message that reached the coordinator but is not in the site's log is proof against the site; one that the site sent but nobody
-received was lost or is denied. Each is named. A message whose round had not closed, or that came after its deadline, is missing
-evidence and no contradiction.
+received was lost or is denied. Each is named. A message whose round had not closed, that came after its deadline, or that helps to open a
+total, is missing evidence and no contradiction.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from wardround.record.checks.evidence import Evidence, LogEvidence, spoken, turn_of
 from wardround.record.entries import PLACES_AT_SITE, Entry
 from wardround.record.report import Line, Problem, Totals, Verdict, counted
+
+_HELPS = ("agree", "open")
+"""Stages in which some of the sites suffice: a total that was opened without the others says nothing of them."""
 
 _SAME = ("site", "phase", "round", "attempt", "stage", "kind", "task", "layout", "commit", "bytes")
 
@@ -40,7 +43,7 @@ def totals(evidence: Evidence) -> Totals:
             count, size = table.get(name, (0, 0))
             table[name] = count + 1, size + entry["bytes"]
     refused = sum(1 for log in evidence.sites.values() for _ in log.of("refused"))
-    return Totals(len(sent), sum(entry["bytes"] for _, entry in sent), kinds, sites, refused, tuple(sorted(evidence.kept)))
+    return Totals(len(sent), sum(entry["bytes"] for _, entry in sent), kinds, sites, refused, tuple(sorted(evidence.apart)))
 
 
 def _received(evidence: Evidence) -> Iterator[Problem]:
@@ -57,7 +60,7 @@ def _received(evidence: Evidence) -> Iterator[Problem]:
         if entry["index"] <= latest.get(site, -1):
             yield Problem(f"reordered: a message of {site} is received after a later one", where)
         latest[site] = max(entry["index"], latest.get(site, -1))
-        if site not in evidence.kept:
+        if site not in evidence.apart:
             yield from _compared(evidence.log_of(site), entry, where)
 
 
@@ -102,6 +105,8 @@ def _unseen(evidence: Evidence) -> Iterator[Problem]:
             turn = turn_of(entry)
             if turn not in closed:
                 yield Problem(f"a message of {site} is on its way, {spoken(turn)}", log.where(index), Verdict.INCOMPLETE)
+            elif entry["stage"] in _HELPS:
+                yield Problem(f"a message of {site} was not received and not needed, {spoken(turn)}", log.where(index), Verdict.INCOMPLETE)
             elif (site, turn) in late:
                 yield Problem(
                     f"a message of {site} missed its deadline and was not received, {spoken(turn)}", log.where(index), Verdict.INCOMPLETE
@@ -114,7 +119,7 @@ def _refusals(evidence: Evidence) -> Iterator[Problem]:
     """Name each refusal that the coordinator reports of a site and the site's log does not hold."""
     own = {(site, turn_of(entry), entry["where"]) for site, log in evidence.sites.items() for _, entry in log.of("refused")}
     for index, entry in evidence.study.of("refusal"):
-        if entry["where"] not in PLACES_AT_SITE or entry["site"] in evidence.kept:
+        if entry["where"] not in PLACES_AT_SITE or entry["site"] in evidence.apart:
             continue
         if (entry["site"], turn_of(entry), entry["where"]) not in own:
             problem = f"unlogged: a refusal of {entry['site']} is not in its log, {spoken(turn_of(entry))}"

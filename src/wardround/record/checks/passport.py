@@ -1,4 +1,8 @@
-"""Check that the passport of a tested model is the one that was recorded, signed by the coordinator, of the model that the plan names."""
+"""Check that the passport of a tested model is the one that was recorded, signed by the coordinator, of the model that the plan names.
+
+What it states must be what `result.json` holds. The page that shows it is held against its digest alone, and nobody works the figures out
+again from the sums.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from typing import Any
 
 from wardround.record.checks.evidence import Evidence
 from wardround.record.entries import Entry
-from wardround.record.passport import opened
+from wardround.record.passport import opened, statement
 from wardround.record.report import Problem
 from wardround.study.errors import VerificationError
 
-PASSPORT, PAGE = "passport.json", "passport.html"
+PASSPORT, PAGE, RESULT = "passport.json", "passport.html", "result.json"
 
 
 def passport_problems(evidence: Evidence, index: int, entry: Entry) -> list[Problem]:
@@ -40,10 +44,23 @@ def passport_problems(evidence: Evidence, index: int, entry: Entry) -> list[Prob
         return found  # that it is missing or cannot be read is said where its digest is checked
     except VerificationError as error:
         return [*found, Problem(error.message.rstrip(".").lower(), PASSPORT)]
+    found += _unlike(evidence, stated)
     model = stated.get("tested_model")
     if stated.get("protocol_digest") != evidence.protocol or not isinstance(model, dict) or model.get("digest") != entry["model"]:
         found.append(Problem("the passport states another plan or model than the record", PASSPORT))
     return found
+
+
+def _unlike(evidence: Evidence, stated: dict[str, Any]) -> list[Problem]:
+    """Name the first keys of a statement that are not as in the result."""
+    try:
+        result = statement(_json((evidence.directory / RESULT).read_bytes()))
+    except OSError:
+        return []  # said where its digest is checked
+    names = sorted(
+        name for name in stated.keys() | result.keys() if name not in stated or name not in result or stated[name] != result[name]
+    )
+    return [Problem(f"the passport states something else than {RESULT}: {', '.join(names[:5])}", PASSPORT)] if names else []
 
 
 def _json(data: bytes) -> dict[str, Any]:

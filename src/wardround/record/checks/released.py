@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from wardround.record.checks.evidence import Evidence
-from wardround.record.checks.passport import PAGE, PASSPORT, passport_problems
+from wardround.record.checks.passport import PAGE, PASSPORT, RESULT, passport_problems
 from wardround.record.report import Line, Problem, Verdict
 
-MODEL, RESULT, REPORT = "model.safetensors", "result.json", "report.html"
+MODEL, REPORT = "model.safetensors", "report.html"
 
 
 def released(evidence: Evidence) -> tuple[Line, Line]:
@@ -28,13 +28,14 @@ def released(evidence: Evidence) -> tuple[Line, Line]:
     if last is None and tables is not None:
         return _without_model(evidence, *tables)
     if last is None:
-        return _nothing(evidence, "model", MODEL), _nothing(evidence, "results", RESULT, REPORT)
+        return _nothing(evidence, "model", MODEL), _nothing(evidence, "results", RESULT, REPORT, PASSPORT, PAGE)
     index, release = last
     model = _differs(evidence.directory, MODEL, release["model"])
     done = [entry for position, entry in study.of("phase_done") if entry["phase"] == release["phase"] and position < index]
     if not done or done[-1]["result"] != release["model"]:
         model.append(Problem(f"the model released is not the result of phase {release['phase']}", study.where(index)))
     results = [*_differs(evidence.directory, RESULT, release["result"]), *_differs(evidence.directory, REPORT, release["report"])]
+    results += _foreign(evidence)
     return (
         Line.of("model", model, f"{MODEL} is the result of phase {release['phase']} and the last one released, {release['model']}."),
         Line.of("results", results, f"{RESULT} and {REPORT} are those that were released with it."),
@@ -51,6 +52,7 @@ def _without_model(evidence: Evidence, index: int, tables: Mapping[str, Any]) ->
     if os.path.lexists(evidence.directory / MODEL):
         model.append(Problem("a study without a model released none, and one lies here", MODEL))
     results = [*_differs(evidence.directory, RESULT, tables["result"]), *_differs(evidence.directory, REPORT, tables["report"])]
+    results += _foreign(evidence)
     return (
         Line.of("model", model, "The study trained nothing and released no model."),
         Line.of("results", results, f"{RESULT} and {REPORT} are those that were released."),
@@ -68,6 +70,12 @@ def _with_passport(evidence: Evidence, index: int, entry: Mapping[str, Any]) -> 
         Line.of("model", model, f"The study trained nothing; its passport, signed by the coordinator, is of the model {entry['model']}."),
         Line.of("results", results, f"{RESULT}, {PASSPORT} and {PAGE} are those that were released."),
     )
+
+
+def _foreign(evidence: Evidence) -> list[Problem]:
+    """Name a passport that lies beside a study which released none."""
+    names = [name for name in (PASSPORT, PAGE) if os.path.lexists(evidence.directory / name)]
+    return [Problem("this study released no passport, and one lies here", name) for name in names]
 
 
 def _kind(protocol: bytes) -> str:

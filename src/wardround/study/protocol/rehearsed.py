@@ -1,11 +1,13 @@
 """Make of a plan its rehearsal: the same study in short, on made-up rows, with a digest of its own.
 
 Coordinator and sites each derive it from the plan that they have, so nobody has to be sent anything, and a task of a rehearsal can never be
-taken for one of the study. A site's gate answers it with made-up rows only; that is why it needs no approval.
+taken for one of the study. A site's gate answers it with made-up rows only, and runs no file that the coordinator sends (a model to be
+tested gives made-up scores); that is why it needs no approval.
 """
 
 from __future__ import annotations
 
+from wardround.study.errors import ProtocolError
 from wardround.study.protocol.protocol import Protocol
 from wardround.study.protocol.sections import Phase
 
@@ -22,7 +24,13 @@ _TITLE = "Rehearsal on made-up rows: "
 
 
 def rehearsal_of(protocol: Protocol) -> Protocol:
-    """Return the rehearsal of a plan: all its phases, each with few rounds."""
+    """Return the rehearsal of a plan: all its phases, each with few rounds.
+
+    Raises:
+        ProtocolError: it is the rehearsal of a plan itself; so no plan is ever its own rehearsal.
+    """
+    if protocol.rehearsal:
+        raise ProtocolError("This plan is a rehearsal already.", "Take the study's own plan.")
     rounds = protocol.rounds
     limits = {"due_seconds": min(rounds.due_seconds, DUE), "lost_seconds": min(rounds.lost_seconds, LOST), "attempts": 1}
     return protocol.changed(

@@ -53,7 +53,8 @@ def asked(protocol: Protocol) -> Iterator[str]:
     yield f"A finished model is tested, and nothing is trained: {model.file} (kind {model.kind!r}), {file}."
     codes = f", one of {', '.join(label.codes)}" if label.codes else ""
     yield f"It predicts {protocol.contract.label!r}{codes}. Trained on, as the plan states: {model.trained_on}"
-    yield "Each hospital tests only the file with that digest; the file is run at the hospital, by a process without network."
+    yield "Each hospital tests only the file with that digest, in a process of its own, on one patient's row at a time."
+    yield "That this process has no network is a matter of how the program is written; the system does not enforce it."
 
 
 def reads(protocol: Protocol, described: Callable[..., str]) -> Iterator[str]:

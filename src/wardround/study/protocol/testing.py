@@ -33,6 +33,10 @@ REMAINS = (
     "Subgroups by two fields are each safe alone; what the two tell together is not worked out.",
     "Two studies with almost the same patients can be subtracted from each other; each hospital decides what it approves.",
     "No noise is added, so there is no proven limit to what the figures reveal about one patient; it comes with patient privacy.",
+    "The model scores each patient alone, but one made for it could write what it is given of a patient into the score, or fail at one; "
+    "the bins in which scores are counted, and a refusal, carry that to the coordinator. Test only models whose maker you trust.",
+    "Figures are written to three places, which is no proven limit: many of them together narrow down the counts behind them.",
+    "The figures are the coordinator's arithmetic; no hospital works them out again.",
     "That the model was trained on other patients is what the plan states; the figures do not show it.",
 )
 """What an evaluation does not protect against, or cannot show."""
@@ -72,6 +76,9 @@ def contradictions(protocol: Protocol) -> Iterator[Finding]:
     if not model.trained_on.strip():
         remedy = "Write on which patients the model was trained, and why none of them is tested here; every hospital signs that sentence."
         yield Finding("model.trained_on", "is missing.", remedy)
+    if protocol.privacy.smallest_count == 2 and any(one.options.get("subgroups") for one in protocol.phases):
+        wrong = "of 2 lets hidden subgroups be worked out: two that hold 2 together are 1 and 1."
+        yield Finding("privacy.smallest_count", wrong, "Write 3 or more; or 1, which hides nothing.")
     if model.normalise == "site":
         wrong = "a hospital's own normalisation would need rows that are not tested."
         yield Finding("model.normalise", wrong, "Leave it out: the model's file brings its own.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wardround.site.folder import SiteFolder
 from wardround.site.known import remember
-from wardround.site.ledger import Ledger, asked
+from wardround.site.ledger import Ledger, studies_told
 from wardround.site.limits import tells_tables
+from wardround.site.noted import check_noted
 from wardround.site.telling import DAY, Telling
 from wardround.study.errors import ProtocolError, StoreError
 from wardround.study.streams import Stream
@@ -39,17 +40,16 @@ def complaints(folder: SiteFolder, now: float) -> Iterator[tuple[str, str]]:
     yield from Telling(folder.protocol, rules.statistics, folder.path, place).complaints(now)
 
 
-def remember_patients(folder: SiteFolder, identifiers: Sequence[str], secret: Stream, columns: Mapping[str, str]) -> None:
+def remember_patients(folder: SiteFolder, identifiers: Sequence[str], secret: Stream) -> None:
     """Let the hospital's ledger know these patients again in its other studies; nothing where its rules name no ledger.
 
     Args:
         folder: of the hospital.
         identifiers: of the patients, as the table has them.
         secret: makes this study's own pseudonyms.
-        columns: by field the local column that it is read from.
 
     Raises:
-        StoreError: the ledger cannot be written.
+        StoreError: the ledger cannot be used, or it has forgotten what this study was told.
     """
     try:
         limits = folder.rules.statistics
@@ -57,7 +57,9 @@ def remember_patients(folder: SiteFolder, identifiers: Sequence[str], secret: St
         return  # approving says what is wrong with the rules
     if limits is None or folder.protocol.contract.patient is None or not tells_tables(folder.protocol):
         return
-    remember(folder.path, Ledger(folder.path / limits.ledger).make(), identifiers, secret, columns)
+    ledger = Ledger(folder.path / limits.ledger)
+    check_noted(folder.path, ledger, folder.protocol.digest)
+    remember(folder.path, ledger.make(), identifiers, secret)
 
 
 def asked_so_far(folder: SiteFolder, now: float) -> dict[str, Any] | None:
@@ -76,7 +78,7 @@ def asked_so_far(folder: SiteFolder, now: float) -> dict[str, Any] | None:
     ledger, found = Ledger(folder.path / limits.ledger), []
     if ledger.exists:
         with ledger.reading() as connection:
-            found = asked(connection, now - limits.days * DAY)
+            found = studies_told(connection, now - limits.days * DAY)
     counts = sum(one.counts for one in found)
     return {
         "days": limits.days,
