@@ -71,7 +71,7 @@ def test_hospitals_that_fit_are_told_so(wardround: Terminal, tmp_path: Path) -> 
     options = written(tmp_path, hospitals(3))
     done = wardround("study", "preflight", tmp_path / "study.toml", *options, "--out", tmp_path / "run")
     assert done.code == 0, done.err
-    assert "nothing clashes in 6 fields of 3 hospitals" in done.out
+    assert "Nothing clashes in 6 fields of 3 hospitals" in done.out
     page = (tmp_path / "run" / "report.html").read_text()
     assert "What has to be done before the study begins?" in page and "ward round" in page
     assert wardround("verify", tmp_path / "run").code == 2

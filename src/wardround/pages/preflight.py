@@ -79,7 +79,8 @@ def answer(result: Result) -> str:
     beside = f"{_many(differ, 'difference')} to look at" if differ else "no difference beyond chance"
     where = f"in {_many(fields, 'field')} of {_many(many, 'hospital')}"
     first = f"{_many(clashes, 'clash')} to mend before the study begins," if clashes else "nothing clashes"
-    return f"{lead}{first} {where}; {beside}."
+    said = f"{lead}{first} {where}; {beside}."
+    return said[0].upper() + said[1:]
 
 
 def _many(count: int, what: str) -> str:
