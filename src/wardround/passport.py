@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wardround.learning.algorithms.assess import HELD, MODEL, TOOK_PART
-from wardround.learning.assessed import AGAINST_BAR, AT_HALF, BEYOND, WITHHELD, against_bar, algorithm, beyond, figures, judged
+from wardround.learning.assessed import AT_HALF, BEYOND, WITHHELD, against_bar, algorithm, beyond, figures, judged
 from wardround.learning.evaluation import Estimate, Verdict, replicated
 from wardround.learning.finished import inputs_of
 from wardround.privacy.disclosure import held_totals
@@ -162,10 +162,6 @@ def _verdict(protocol: Protocol, total: Arrays, told: bool) -> dict[str, Any]:
         return {"word": "cannot_say", "note": BEYOND}
     (found,) = judged(protocol, {"all": apart}).values()
     return {"word": found.word, "note": found.note}
-
-
-WORDS = (*(claim.word for claim in AGAINST_BAR), "cannot_say")
-"""Words of a verdict against the bar."""
 
 
 def _warnings(protocol: Protocol, total: Arrays, sites: int, held: int, told: bool) -> list[str]:

@@ -68,6 +68,20 @@ def test_sums_that_could_wrap_are_refused_before_anything_is_said() -> None:
         assert "bounds.sites" in found.value.remedy
 
 
+@pytest.mark.parametrize("key", ["mask", "channel"])
+def test_a_key_that_is_another_sites_leaves_the_second_out(key: str) -> None:
+    """Else every gate would refuse the whole list."""
+    names, signing = ("site0", "site1"), Ed25519PrivateKey.generate()
+    attempt = Attempt([task(name, stage="answer", body=Ask({}, LAYOUT)) for name in names], 3)
+    said = [read_adverts("keys", begin(task(name), Party(frozenset(names), 3), signing, Behind())[1])[name] for name in names]
+    copied = replace(said[1], **{key: said[0].mask})
+    copied = replace(copied, signature=keys.sign(signing, copied.signed_part(bond_of(task("site1", stage="answer", body=Ask({}, LAYOUT))))))
+    attempt.take("keys", Update("", "site0", b"", {}, RECEIPT, ""), {"site0": said[0]})
+    with pytest.raises(Broken, match="its key is another site's too"):
+        attempt.take("keys", Update("", "site1", b"", {}, RECEIPT, ""), {"site1": copied})
+    attempt.take("keys", Update("", "site1", b"", {}, RECEIPT, ""), {"site1": said[1]})
+
+
 SEVEN = tuple(f"site{number}" for number in range(7))
 AWAY = {
     "hours": ("accept", "the site's rule hours forbids it: answers leave between 20:00-06:00 only"),

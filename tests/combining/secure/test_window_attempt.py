@@ -12,8 +12,10 @@ import pytest
 from tests.combining.secure.exchange import task
 from tests.combining.secure.one_message import HELPING, LAYOUT, NAMES, Sum
 from tests.combining.secure.test_attempt import AWAY, FAULTS, RECEIPT, refusals
+from wardround.combining.secure.attempt import NOBODY
 from wardround.combining.secure.window import NAME
 from wardround.combining.secure.window_attempt import WindowAttempt
+from wardround.combining.secure.wording import Broken
 from wardround.study.task import Ask, Refusal, Short, Task, Total, Update
 
 MINE = {"x": np.arange(7, dtype=np.int32) % 2, "n": np.asarray(1)}
@@ -25,16 +27,17 @@ class Play:
     Args:
         found: what is said in place, by the number of the exchange, from 0; the fourth and the fifth open.
         strict: whether all of them must be asked.
+        identities: that the sites joined with.
 
     Attributes:
         kept: what was to be kept before anything was opened.
         opened: what was revealed.
     """
 
-    def __init__(self, found: Mapping[int, list[Refusal]], strict: bool = True) -> None:
+    def __init__(self, found: Mapping[int, list[Refusal]], strict: bool = True, identities: Mapping[str, str] = NOBODY) -> None:
         self.sum, self.left_out = Sum(), list[Refusal]()
         self.opened: list[tuple[Update, Any]] = []
-        self.attempt = WindowAttempt([task(name, stage="answer", body=Ask({}, LAYOUT)) for name in NAMES], 3, HELPING)
+        self.attempt = WindowAttempt([task(name, stage="answer", body=Ask({}, LAYOUT)) for name in NAMES], 3, HELPING, identities)
         for at, stage in enumerate(self.attempt.stages):
             asked = self.attempt.tasks(stage)
             here = found.get(at, [])
@@ -132,3 +135,12 @@ def test_a_total_is_opened_with_what_was_kept(heard: int) -> None:
         later.end(stage, [])
     total = later.outcome(0)
     assert isinstance(total, Total) and np.array_equal(total.integers["x"], 5 * MINE["x"])
+
+
+@pytest.mark.parametrize("stage", ["keys", "answer"])
+def test_what_is_signed_by_another_identity_than_the_site_joined_with_is_refused(stage: str) -> None:
+    """Else every gate would refuse the whole list for it."""
+    site = HELPING[0] if stage == "keys" else next(name for name in NAMES if name not in HELPING)
+    with pytest.raises(Broken, match="signed by another identity than the site joined with"):
+        Play({}, identities={site: "0" * 64})
+    assert isinstance(Play({}, identities=Sum().known).attempt.outcome(0), Total)

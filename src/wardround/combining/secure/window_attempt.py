@@ -164,14 +164,14 @@ class WindowAttempt:
     @property
     def facts(self) -> dict[str, Any]:
         """Return, as JSON values, what is to be kept beside the masked sums before the total is asked to be opened."""
-        named: dict[str, Any] = {"asked": self.asked, "over": self.over, "survivors": sorted(self._parcels), "receipts": self._receipts}
-        named |= {"agreements": self._agreements}
-        parcels = {site: one.hex() for site, one in self._parcels.items()}
         return {
-            **named,
-            "keys": {site: asdict(one) for site, one in self._keys.items()},
-            "parcels": parcels,
+            "asked": self.asked,
+            "over": self.over,
+            "survivors": sorted(self._parcels),
+            "receipts": self._receipts,
             "agreements": self._agreements,
+            "keys": {site: asdict(one) for site, one in self._keys.items()},
+            "parcels": {site: one.hex() for site, one in self._parcels.items()},
         }
 
     @property
