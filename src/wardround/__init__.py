@@ -11,10 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wardround.partitioning import partition
     from wardround.simulation import Result, Study, from_module, load_study, simulate
     from wardround.study.interfaces import Rule
+    from wardround.sweeping import sweep
+    from wardround.sweptable import Table
 
-__all__ = ["Result", "Rule", "Study", "from_module", "load_study", "simulate"]
+__all__ = ["Result", "Rule", "Study", "Table", "from_module", "load_study", "partition", "simulate", "sweep"]
+
+_ELSEWHERE = {"Rule": "study.interfaces", "partition": "partitioning", "Table": "sweptable", "sweep": "sweeping"}
+"""Where public names are that are not in `simulation`."""
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +29,4 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'wardround' has no attribute {name!r}")
-    return getattr(import_module("wardround.study.interfaces" if name == "Rule" else "wardround.simulation"), name)
+    return getattr(import_module(f"wardround.{_ELSEWHERE.get(name, 'simulation')}"), name)

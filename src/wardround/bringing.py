@@ -21,6 +21,7 @@ import numpy as np
 
 from wardround.data.changes import Changes, Known, changes, known_of, marks, without
 from wardround.data.consent import OptOut, read_opt_out
+from wardround.data.images import Place
 from wardround.data.load import prepare as load
 from wardround.data.load import read
 from wardround.data.report import DataFinding
@@ -218,7 +219,9 @@ def _forget_held(folder: SiteFolder) -> None:
 def _again(study: _Running, keep: bool) -> Brings:
     """Compare the hospital's rows with the snapshot in use, and lay a newer one ready where one is due."""
     first = _less(study)
-    found = read(study.file, study.protocol, lambda one: one.hex() in gone(study.folder.path), study.secret)
+    found = read(
+        study.file, study.protocol, lambda one: one.hex() in gone(study.folder.path), study.secret, Place(scratch=study.folder.snapshots)
+    )
     whole = found.known(study.secret)
     remember_patients(study.folder, found.patients, study.secret)
     with study.alone() as used:

@@ -231,7 +231,7 @@ def _found(asked: Mapping[str, Any]) -> dict[str, Any]:
     plans = {int(most): Protocol.model_validate(plan) for most, plan in asked["plans"].items()}
     if asked.get("model"):
         model = from_bytes(Path(asked["model"]).read_bytes())
-        plans = {most: plan.bringing(model) for most, plan in plans.items()}
+        plans = {most: plan.bringing(model, "model" if plan.evaluates else "start") for most, plan in plans.items()}
     runs = [{**run(plans[most], asked["rows"], workers), "most": most} for most, workers in asked["runs"]]
     return {"runs": runs, "peak": peak()}
 

@@ -141,10 +141,10 @@ def calibrate(protocol: Protocol, rows: Mapping[str, int]) -> Calibration:
 
 
 def _laid_down(protocol: Protocol, place: Path) -> str:
-    """Lay down for the process apart the model to be tested, which is not in the plan's text; return where, nothing where none is."""
-    if not protocol.evaluates:
+    """Lay down for the process apart the file that the plan names and does not hold; return where, nothing where there is none."""
+    if not protocol.evaluates and not protocol.model.start:
         return ""
-    (place / "model.safetensors").write_bytes(to_bytes(protocol.brought))
+    (place / "model.safetensors").write_bytes(to_bytes(protocol.brought if protocol.evaluates else protocol.checkpoint))
     return str(place / "model.safetensors")
 
 

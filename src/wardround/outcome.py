@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from wardround import passport, preflight
-from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, verdicts
-from wardround.learning.own import as_received, blinded, own_figures, shown, side_by_side
+from wardround.data.snapshot import told_size
+from wardround.learning.evaluation import Estimate, Verdict, all_sites, difference, replicated, used_model, verdicts
+from wardround.learning.own import MODELS, PAIRED, as_received, blinded, less, own_figures, pairs, shown, side_by_side, without
 from wardround.learning.statistics.written import tables
 from wardround.privacy.disclosure import held_totals
 from wardround.record.commitment import commit
@@ -97,7 +98,7 @@ def federated_outcome(
     """
     evaluation = protocol.giving("judgement")
     judged = {} if evaluation is None else earlier[evaluation].results
-    totals = {model: found for model in ("federated", "local") if (found := under(judged, model))}
+    totals = {model: found for model in MODELS[:3] if (found := under(judged, model))}
     sites = {site: {"patients": entry.get("patients"), "source": entry.get("source")} for site, entry in sorted(brought.items())}
     own = {
         "simulation": False,
@@ -138,7 +139,7 @@ def copy_for(protocol: Protocol, released: bytes, site: str, patients: int, kept
     if protocol.evaluation.site_results == "open":  # all sites' verdicts carry one correction
         own["verdicts"], own["verdict_notes"] = ({**own[name], **result[name]} for name in ("verdicts", "verdict_notes"))
     else:
-        for part in ("metrics", "paired"):
+        for part in (part for part in ("metrics", *PAIRED) if part in result):
             result[part] = {model: {**table, "sites": {}} for model, table in result[part].items()}
     counts = {"patients": _small(patients), "test": _small(figures["tested"])}
     return {"released": digest(released), **_with(result, own, {site: counts}), "reader": site}
@@ -147,8 +148,8 @@ def copy_for(protocol: Protocol, released: bytes, site: str, patients: int, kept
 def _with(result: Mapping[str, Any], found: Mapping[str, Any], counts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return a result with what single sites told beside its totals."""
     parts: dict[str, Any] = {}
-    for part in ("metrics", "paired"):
-        parts[part] = {model: dict(table) for model, table in result[part].items()}
+    for part in (part for part in ("metrics", *PAIRED) if part in found):
+        parts[part] = {model: dict(table) for model, table in result.get(part, {}).items()}
         for model, sites in found[part].items():
             table = parts[part].setdefault(model, {"all": {}})
             table["sites"] = {**table.get("sites", {}), **sites}
@@ -203,11 +204,12 @@ def _result(
         **({"units": dict(units)} if (units := protocol.question_plugin.units) else {}),
         "rounds": rounds,
         "stopped": stopped,
+        **({"rollbacks": rollbacks(released, earlier)} if protocol.stop.rollback is not None else {}),
         "primary": protocol.primary,
         "margin": protocol.evaluation.margin,
         **own,
         **(_tables(protocol, earlier, own, refusals) if protocol.kind == "statistics" else {}),
-        "history": [{**row, "kept": _kept(row, earlier)} for row in history],
+        "history": [{**row, "kept": _kept(row, earlier), **_undone(row, earlier)} for row in history],
         "refusals": refusals,
         "privacy": {"unit": unit, "epsilon": None, "delta": None, "secure_sum": protocol.hides},
         "chosen": _chosen(protocol, earlier),
@@ -243,48 +245,56 @@ def training(released: Done | None, earlier: Mapping[str, Done]) -> tuple[int, s
     return int(released.results["trained_rounds"]), chosen.stopped
 
 
+def rollbacks(released: Done | None, earlier: Mapping[str, Done]) -> int:
+    """Return how many rounds of the released model's training were undone; for a choice among settings, of the chosen one's."""
+    if released is None:
+        return 0
+    trained = earlier[f"{released.phase}.{int(released.results['choice'])}"] if "choice" in released.results else released
+    return int(np.sum(trained.results["undone"])) if "undone" in trained.results else 0
+
+
 def _judged(protocol: Protocol, sites: Iterable[str], sums: Mapping[str, Mapping[str, Arrays]]) -> dict[str, Any]:
     """Return metrics by model, paired differences and verdicts; a comparison is over the sites that have both models."""
     values = {model: {site: replicated(protocol, one) for site, one in parts.items()} for model, parts in sums.items()}
     metrics = {model: _shown(values[model], replicated(protocol, all_sites(sums[model].values()))) for model in values if values[model]}
-    paired = {}
-    for model in (name for name in metrics if name != "federated"):
-        both = sorted(values[model].keys() & values["federated"].keys())
-        totals = [replicated(protocol, all_sites(sums[name][site] for site in both)) for name in ("federated", model)]
-        apart = {site: _minus(values["federated"][site], values[model][site]) for site in both}
-        paired[model] = _shown(apart, _minus(*totals))
-    found: dict[str, Verdict] = {}
-    if "local" in metrics:
+    paired: dict[str, Any] = {"paired": {}}
+    for part, one, other in pairs(metrics):
+        both = sorted(values[one].keys() & values[other].keys())
+        totals = [replicated(protocol, all_sites(sums[name][site] for site in both)) for name in (one, other)]
+        apart = {site: less(values[one][site], values[other][site]) for site in both}
+        paired.setdefault(part, {})[other] = _shown(apart, less(*totals))
+    found, used = dict[str, Verdict](), used_model(protocol)
+    if "local" in metrics and used in metrics:
         differences = {
-            site: difference(protocol, values["federated"][site], values["local"][site], sums["federated"][site]["patients"])
+            site: difference(protocol, values[used][site], values["local"][site], sums["federated"][site]["patients"])
             for site in values["local"]
-            if site in values["federated"]
+            if site in values[used]
         }
-        found = {**{site: Verdict("cannot_say", "no model of its own to compare with") for site in sites}}
+        found = {site: without(site in values["local"] and site not in values[used]) for site in sites}
         found.update(verdicts(differences, protocol.evaluation.margin, few=protocol.question_plugin.few))
     words = {site: one.word for site, one in sorted(found.items())}
     tested = sums.get("federated", {})
     return {
         **(protocol.question_plugin.further(all_sites(tested.values()), tested) if tested else {}),
         "metrics": metrics,
-        "paired": paired,
+        **paired,
+        **({"verdict_of": used} if used in metrics else {}),
         "verdicts": words,
         "verdict_notes": {site: one.note for site, one in sorted(found.items())},
     }
 
 
-def _minus(one: Arrays, other: Arrays) -> dict[str, np.ndarray]:
-    return {name: one[name] - other[name] for name in one}
-
-
 def _judged_in_all(protocol: Protocol, totals: Mapping[str, Arrays]) -> dict[str, Any]:
     """Return metrics over all sites alone; paired where both models were tested on the same patients."""
     values = {model: replicated(protocol, total) for model, total in totals.items()}
-    same = len(values) == 2 and np.array_equal(totals["federated"]["patients"], totals["local"]["patients"])
-    paired = {"local": _shown({}, _minus(values["federated"], values["local"]))} if same else {}
+    paired: dict[str, Any] = {"paired": {}}
+    for part, one, other in pairs(values):
+        if np.array_equal(totals[one]["patients"], totals[other]["patients"]):
+            paired.setdefault(part, {})[other] = _shown({}, less(values[one], values[other]))
     metrics = {model: _shown({}, one) for model, one in values.items()}
     further = protocol.question_plugin.further(totals["federated"], {}) if "federated" in totals else {}
-    return {**further, "metrics": metrics, "paired": paired, "verdicts": {}, "verdict_notes": {}}
+    judged = {"verdict_of": used} if (used := used_model(protocol)) in metrics else {}
+    return {**further, "metrics": metrics, **paired, **judged, "verdicts": {}, "verdict_notes": {}}
 
 
 def _warnings(protocol: Protocol, total: Arrays) -> list[str]:
@@ -307,14 +317,19 @@ def _shown(parts: Mapping[str, Mapping[str, np.ndarray]], total: Mapping[str, np
 def _site(protocol: Protocol, facts: SiteFacts) -> dict[str, Any]:
     data = facts.data
     count = {role: len(np.unique(data.patient[data.rows(role)])) for role in ROLES}
-    share: float | None = None
-    if protocol.contract.fields[protocol.contract.label].codes is not None and protocol.outputs == 1:
-        positive = protocol.question_plugin.target(protocol.contract, data.columns)
-        if SMALL <= int(np.sum(positive)) <= len(data) - SMALL:
-            share = round(float(np.mean(positive)), 3)
-    size = sum(path.stat().st_size for path in facts.snapshot.iterdir())
-    about = {"positive_share": share, "snapshot_bytes": size, "source": facts.source}
+    contract, shares = protocol.contract, dict[str, Any]()
+    if contract.labels:
+        answers = protocol.question_plugin.target(contract, data.columns)
+        shares = {"positive_shares": {name: _share(one[one >= 0]) for name, one in zip(contract.labels, answers.T, strict=True)}}
+    elif contract.fields[contract.label].codes is not None and protocol.outputs == 1:
+        shares = {"positive_share": _share(protocol.question_plugin.target(contract, data.columns))}
+    about = {"positive_share": None, **shares, **told_size(data, facts.snapshot), "source": facts.source}
     return {"patients": _small(data.patients), "examples": _small(len(data)), **_apart(count), **about}
+
+
+def _share(positive: np.ndarray) -> float | None:
+    """Return the share of ones among zeros and ones; None where it would tell of fewer than ten of either."""
+    return round(float(np.mean(positive)), 3) if SMALL <= int(np.sum(positive)) <= len(positive) - SMALL else None
 
 
 def _counted(protocol: Protocol, facts: Mapping[str, SiteFacts]) -> dict[str, Any]:
@@ -351,6 +366,12 @@ def _apart(count: Mapping[str, int]) -> dict[str, int | str]:
 def _kept(row: Mapping[str, Any], earlier: Mapping[str, Done]) -> bool:
     done = earlier.get(str(row["phase"]))
     return done is not None and "scores" in done.results and int(done.results["kept_round"]) == row["round"]
+
+
+def _undone(row: Mapping[str, Any], earlier: Mapping[str, Done]) -> dict[str, bool]:
+    """Return whether a round was undone; nothing of a phase in which none can be."""
+    done = earlier.get(str(row["phase"]))
+    return {"rolled_back": bool(done.results["undone"][row["round"]])} if done is not None and "undone" in done.results else {}
 
 
 def _chosen(protocol: Protocol, earlier: Mapping[str, Done]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from wardround.learning.preflight.seen import seen
 from wardround.learning.preflight.unnamed import whose
 from wardround.learning.preflight.verdicts import Compared
 from wardround.study.arrays import Arrays
+from wardround.study.errors import ProtocolError
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.contract import Field
 from wardround.study.protocol.load import read_protocol
@@ -38,7 +39,13 @@ def plan_text(protocol: Protocol, site_results: str = "blinded", sites: int | No
         protocol: of the study.
         site_results: "blinded": the result shows hospitals without names, and each finds itself; "open": with names.
         sites: how many take part, where it is known; else the study's own bounds and quorum hold.
+
+    Raises:
+        ProtocolError: the study's input is an image, of which a preflight has nothing to compare.
     """
+    if protocol.contract.image is not None:
+        wrong = f"A preflight compares columns of tables, and the input of {protocol.study} is an image."
+        raise ProtocolError(wrong, "Have each hospital run wardround site check; a phase of kind 'intensities' compares scanners in sum.")
     contract, parties, bounds = protocol.contract, protocol.parties, protocol.bounds
     name = f"{protocol.study[: LONGEST - len(PHASE) - 1]}-{PHASE}"
     expires = [] if parties.expires is None else [f"expires = {parties.expires.isoformat()}"]

@@ -22,6 +22,7 @@ from wardround.record.note import VerifierKey
 from wardround.site.folder import MEMBERSHIP, PROTOCOL, SiteFolder, write_bytes, write_text
 from wardround.site.gate import Brought
 from wardround.site.rules import FILE
+from wardround.study.dataset import row_bytes
 from wardround.study.errors import StoreError
 from wardround.study.protocol.rehearsed import made_up_rows, rehearsal_of
 
@@ -46,7 +47,7 @@ sites = ["*"]
 def needs(folder: SiteFolder, parameters: int = 0) -> int:
     """Return how many bytes of disk a hospital needs for a study: its snapshot twice, three models, state and log."""
     protocol = folder.protocol
-    return 2 * protocol.bounds.examples * 8 * (len(protocol.contract.fields) + 2) + 3 * parameters + _ROOM
+    return 2 * protocol.bounds.examples * (row_bytes(protocol.contract) + 2 * 8) + 3 * parameters + _ROOM
 
 
 def room(place: Path, size: int) -> str:

@@ -25,6 +25,7 @@ from wardround.outcome import SiteFacts, outcome, released_phase
 from wardround.publish import left_by, publish
 from wardround.record.log import Log
 from wardround.record.note import Signer
+from wardround.replicates import judged_again, shared_weights, write_replicates
 from wardround.site.folder import remove_snapshots
 from wardround.site.gate import Brought, Site
 from wardround.site.keys import SiteKeys
@@ -59,6 +60,7 @@ class SimulatedStudy:
         model: an own model, or None.
         workers: worker processes; 0 for none.
         watch: is told what happens.
+        replicates: whether the run is to be compared with others (`wardround.replicates`).
     """
 
     def __init__(
@@ -71,11 +73,12 @@ class SimulatedStudy:
         model: Model | None,
         workers: int,
         watch: events.Watch,
+        replicates: bool = False,
     ) -> None:
         """Read the sites, make or find initial parameters and keys, and check that the folder belongs to this study and this data."""
         self._began = time.perf_counter()
         self.folder, self.store, self.watch, self._workers = folder, store, watch, workers
-        self._rule = aggregator
+        self._rule, self._replicates = aggregator, replicates
         files = _site_files(sites)
         _enough(protocol, files)
         protocol = _with_own(protocol, aggregator, model)
@@ -241,16 +244,19 @@ class SimulatedStudy:
             algorithm = self.protocol.by_phase[evaluation]
             state = algorithm.begin(self.protocol, earlier, Stream.public(0))
             assert isinstance(state, State)
-            ask = algorithm.ask(state).digest
+            ask = algorithm.ask(state)
             own = {name: place.site.state.mine() for name, place in places.items()}
             here = {name: kept[evaluation] for name, kept in own.items() if evaluation in kept}
-            for model in ("federated", "local"):
+            key = (self.protocol.study, evaluation, 0, ask.digest)
+            work = {name: SiteWork(places[name].data, own[name], places[name].site.keys.private.child(*key)) for name in here}
+            if self._replicates:
+                work = shared_weights(work)
+                here = judged_again(algorithm, ask, work)
+            for model in sorted({name.split("/")[0] for kept in here.values() for name in kept}):
                 sums[model] = {name: found for name, kept in here.items() if (found := under(kept, model))}
-            work = {
-                name: SiteWork(places[name].data, own[name], places[name].site.keys.private.child(self.protocol.study, evaluation, 0, ask))
-                for name in here
-            }
             sums.update(compare(self.protocol, work, earlier) if work else {})
+            if self._replicates:
+                write_replicates(self.folder, self.protocol, sums, {name: place.data for name, place in places.items()})
         synthetic = {name: find("source", kind).synthetic for name, kind in self.sources.items()}
         facts = {name: SiteFacts(place.data, place.snapshot, self.sources[name], synthetic[name]) for name, place in places.items()}
         named = ("phase", "round", "site", "where", "reason", "remedy")

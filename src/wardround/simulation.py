@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from wardround.coordinator import events
 from wardround.coordinator.store import Store, sentence, sentences
 from wardround.publish import WRITTEN
-from wardround.study.errors import ProtocolError, StoreError
+from wardround.study.arrays import from_bytes
+from wardround.study.errors import ProtocolError, StoreError, VerificationError
 from wardround.study.interfaces import Model, Rule
 from wardround.study.protocol import Protocol
 from wardround.study.protocol.load import read_protocol
@@ -77,6 +78,7 @@ def load_study(path: str | Path) -> Study:
         ProtocolError: the file is wrong; every fault is listed with line, key and remedy.
     """
     protocol = read_protocol(_text(Path(path)), str(path))
+    protocol = _with_checkpoint(protocol, Path(path)) if protocol.model.start else protocol
     return Study(_with_file(protocol, Path(path)) if protocol.evaluates else protocol, Path(path))
 
 
@@ -102,6 +104,7 @@ def simulate(
     model: Model | None = None,
     workers: int = 0,
     watch: events.Watch = events.nobody,
+    replicates: bool = False,
 ) -> Result:
     """Run a study with all sites on this machine; go on where an interrupted run stopped.
 
@@ -113,6 +116,8 @@ def simulate(
         model: an own model from `from_module` (unregistered code, in process only).
         workers: worker processes; 0 trains in this one.
         watch: is told what happens.
+        replicates: judge under bootstrap weights that all such runs have in common, and keep every metric under each of them in
+            `replicates.safetensors`, so that runs can be compared patient by patient; `sweep` does.
 
     Raises:
         ProtocolError: study or site files are wrong.
@@ -133,7 +138,7 @@ def simulate(
         _own_folder(folder)
     store = Store(folder / STATE)
     try:
-        simulated = SimulatedStudy(protocol, list(sites), folder, store, aggregator, model, workers, watch)
+        simulated = SimulatedStudy(protocol, list(sites), folder, store, aggregator, model, workers, watch, replicates)
         return Result(folder, simulated.run())
     except sqlite3.DatabaseError as error:  # what does not fit into memory is written before the commit
         raise sentence(error) from error
@@ -157,14 +162,32 @@ def _with_file(protocol: Protocol, study: Path) -> Protocol:
     """
     from wardround.learning.finished import as_arrays, check_file
 
-    path = study.parent / protocol.model.file
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        remedy = "The model's file lies beside the study file, under the name that model.file gives."
-        raise ProtocolError(f"model.file: {path} cannot be read ({error.strerror}).", remedy) from error
+    data = _beside(study, protocol.model.file, "file")
     check_file(protocol, data)
     return protocol.bringing(as_arrays(data))
+
+
+def _with_checkpoint(protocol: Protocol, study: Path) -> Protocol:
+    """Return the plan with the parameters to start from, whose file lies beside the study file.
+
+    Raises:
+        ProtocolError: the file is not there, or holds no parameters.
+    """
+    try:
+        return protocol.bringing(from_bytes(_beside(study, protocol.model.start, "start")), "start")
+    except VerificationError as error:
+        remedy = "Write them with safetensors.torch.save_file, or name the model.safetensors of an earlier study."
+        raise ProtocolError(f"model.start: {protocol.model.start} holds no parameters in the form of safetensors.", remedy) from error
+
+
+def _beside(study: Path, name: str, key: str) -> bytes:
+    """Return a file that lies beside the study file."""
+    path = study.parent / name
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        remedy = f"It lies beside the study file, under the name that model.{key} gives."
+        raise ProtocolError(f"model.{key}: {path} cannot be read ({error.strerror}).", remedy) from error
 
 
 def _text(path: Path) -> str:

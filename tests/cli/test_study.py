@@ -55,7 +55,7 @@ def test_a_file_that_exists_is_not_written_over(wardround: Terminal, tmp_path: P
 def test_an_unknown_template_is_answered_with_those_there_are(wardround: Terminal, tmp_path: Path) -> None:
     said = wardround("study", "new", tmp_path / "study.toml", "--template", "survival")
     assert said.code == 2
-    assert "binary, multiclass" in said.err
+    assert "binary, image, multiclass" in said.err
     assert not (tmp_path / "study.toml").exists()
 
 
@@ -132,3 +132,12 @@ def test_a_study_of_statistics_is_summarised_without_a_model(wardround: Terminal
     assert done.code == 0 and "The model receives" not in done.out
     said = " ".join(done.out.split())
     assert "No count of fewer than 10 patients leaves a hospital" in said and "no model is trained or tested" in said
+
+
+def test_of_an_image_the_page_says_that_the_model_receives_one(wardround: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    wardround("study", "new", path, "--template", "image")
+    (image,) = wardround("study", "check", path, "--json").document["inputs"]
+    said = " ".join(wardround("study", "check", path).out.split())
+    assert f"The model receives an image, {image}. It gives 1 number for each image." in said
+    assert "columns" not in said

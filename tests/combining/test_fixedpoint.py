@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wardround.combining.fixedpoint import OutOfBounds, check_total, decode, encode, packed, share_of, unpack
+from wardround.combining.fixedpoint import check_total, decode, encode, packed, share_of, unpack
+from wardround.combining.written import OutOfBounds
 from wardround.study.arrays import from_bytes, to_bytes
 from wardround.study.errors import VerificationError
 from wardround.study.files import Kept

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data import pictures
 from tests.data.hospital import protocol, rows
 from wardround.data.changes import Changes, Known, changes, without
 from wardround.data.contract_check import check
+from wardround.data.load import read
 from wardround.data.site_file import SiteFile
 from wardround.data.snapshot import write_snapshot
 from wardround.data.who import keep_who, pseudonyms, who_of
@@ -118,3 +120,34 @@ def test_pseudonyms_lie_beside_the_snapshot_for_this_user_only_and_are_of_one_ho
     path.write_bytes(b"damaged")
     with pytest.raises(VerificationError, match="is not known here"):
         who_of(place)
+
+
+def filmed(folder: Path, files: dict[str, bytes], patients: list[str]) -> Known:
+    """Return a folder of pictures as the loader would hold it."""
+    place = folder / str(len(list(folder.iterdir())))
+    place.mkdir()
+    columns: dict[str, list[Any]] = {"file": list(files), "patient": patients, "ill": [row % 2 for row in range(len(files))]}
+    return read(pictures.site(place, files, columns), pictures.plan()).known(SECRET)
+
+
+def test_images_are_compared_by_what_they_show(tmp_path: Path) -> None:
+    films = [pictures.encoded(pictures.pixels(seed)) for seed in range(4)]
+    before = filmed(tmp_path, dict(zip(["a.png", "b.png", "c.png"], films, strict=False)), ["1", "1", "2"])
+    renamed = filmed(tmp_path, dict(zip(["x.png", "y.png", "z.png"], films, strict=False)), ["1", "1", "2"])
+    assert changes(before, renamed) == Changes()
+    other = pictures.pixels(2)
+    other[3, 3] ^= 1
+    fourth = {"a.png": films[0], "b.png": films[1], "c.png": pictures.encoded(other), "d.png": films[3]}
+    edited = filmed(tmp_path, fourth, ["1", "1", "2", "3"])
+    found = changes(before, edited)
+    assert [(one.row, one.fields) for one in found.rows] == [(3, ("film",))]
+    assert (found.patients, found.added, found.new_rows) == (1, 1, 0)
+
+
+def test_a_patient_taken_out_takes_the_images_along(tmp_path: Path) -> None:
+    films = {f"{seed}.png": pictures.encoded(pictures.pixels(seed)) for seed in range(3)}
+    whole, fewer = filmed(tmp_path, films, ["1", "2", "1"]), filmed(tmp_path, {"1.png": films["1.png"]}, ["2"])
+    out = np.array([bytes(one) not in {bytes(other) for other in fewer.who} for one in whole.who])
+    rest = without(whole, out)
+    assert np.array_equal(rest.dataset.columns["film"], fewer.dataset.columns["film"])
+    assert len(rest.dataset) == 1

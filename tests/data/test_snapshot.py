@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.hospital import protocol
-from wardround.data.snapshot import ABOUT, COLUMNS, read_snapshot, write_snapshot
+from wardround.data.rowstore import MEMORY, gathered
+from wardround.data.snapshot import ABOUT, COLUMNS, check_snapshot, read_snapshot, told_size, write_snapshot
 from wardround.study.dataset import Dataset
 from wardround.study.errors import StoreError, VerificationError
+from wardround.study.protocol import Contract
 
 CONTRACT = protocol().contract
 
@@ -86,6 +89,85 @@ def test_any_flipped_byte_is_refused(kept: Path, name: str, where: int, flip: in
         file.write_bytes(good)
 
 
+def pictures() -> tuple[Dataset, Contract]:
+    images = np.random.default_rng(0).integers(0, 65_536, (3, 1, 4, 5)).astype(np.uint16)
+    fields = {"film": {"type": "image", "shape": [1, 4, 5], "intensity": [0, 65_535]}, "ill": {"type": "code", "codes": [0, 1]}}
+    columns: dict[str, np.ndarray] = {"film": images, "ill": np.array([1, 0, 1], dtype=np.int32)}
+    made = Dataset(columns, np.array([0, 1, 1]), np.array([0, 2, 2], dtype=np.int8))
+    return made, Contract.model_validate({"label": "ill", "fields": fields})
+
+
+@pytest.mark.parametrize("memory", [MEMORY, 10])
+def test_images_are_kept_raw_beside_the_columns(tmp_path: Path, memory: int) -> None:
+    made, contract = pictures()
+    written, folder = write_snapshot(made, contract, "images", tmp_path)
+    raw = (folder / "image-film.bin").read_bytes()
+    assert raw == made.columns["film"].astype("<u2").tobytes()
+    about = json.loads((folder / ABOUT).read_bytes())
+    assert about["images"] == {"film": {"type": "uint16", "shape": [3, 1, 4, 5], "digest": "sha256:" + hashlib.sha256(raw).hexdigest()}}
+    assert about["fields"]["film"] == {
+        "type": "image",
+        "unit": None,
+        "codes": None,
+        "shape": [1, 4, 5],
+        "intensity": [0, 65_535],
+    }
+    assert "film" not in about["missing"]
+    read = read_snapshot(folder, memory=memory)
+    assert isinstance(read.columns["film"], np.memmap) == (memory == 10)
+    assert np.array_equal(read.columns["film"], made.columns["film"])
+    assert read.digest == written.digest
+    check_snapshot(folder)
+
+
+def test_images_that_were_mapped_are_mapped_from_the_snapshot_afterwards(tmp_path: Path) -> None:
+    made, contract = pictures()
+    film = gathered(iter(made.columns["film"]), 3, (1, 4, 5), np.dtype(np.uint16), memory=0)
+    mapped = replace(made, columns={**made.columns, "film": film})
+    written, folder = write_snapshot(mapped, contract, "images", tmp_path)
+    found = written.columns["film"]
+    assert isinstance(found, np.memmap)
+    assert Path(str(found.filename)) == folder / "image-film.bin"
+    assert write_snapshot(made, contract, "images", tmp_path)[0].digest == written.digest
+
+
+@given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
+def test_any_flipped_byte_of_an_image_is_refused(tmp_path_factory: pytest.TempPathFactory, where: int, flip: int) -> None:
+    made, contract = pictures()
+    folder = write_snapshot(made, contract, "images", tmp_path_factory.getbasetemp() / "flipped")[1]
+    file = folder / "image-film.bin"
+    good = file.read_bytes()
+    bad = bytearray(good)
+    bad[where % len(bad)] ^= flip
+    file.chmod(0o644)
+    try:
+        file.write_bytes(bad)
+        with pytest.raises(VerificationError, match="was changed"):
+            read_snapshot(folder)
+        with pytest.raises(VerificationError, match="was changed"):
+            check_snapshot(folder)
+        assert len(read_snapshot(folder, verify=False)) == 3
+        file.write_bytes(good + b"\0")
+        with pytest.raises(VerificationError, match="was changed"):
+            read_snapshot(folder, verify=False)
+    finally:
+        file.write_bytes(good)
+
+
+def test_a_snapshot_without_its_images_is_none(tmp_path: Path) -> None:
+    made, contract = pictures()
+    folder = write_snapshot(made, contract, "images", tmp_path)[1]
+    (folder / "image-film.bin").unlink()
+    for look in (read_snapshot, check_snapshot):
+        with pytest.raises(VerificationError, match="no whole snapshot"):
+            look(folder)
+
+
+def test_a_snapshot_without_images_has_the_digest_that_it_always_had(tmp_path: Path) -> None:
+    written, _ = write_snapshot(dataset(time=True), CONTRACT, "table", tmp_path)
+    assert written.digest == "sha256:63088e74f550c7d91d4aa73c0b69ee6cc4fee5ac2be722eff7fedbdcf69f9c94"
+
+
 def test_a_missing_or_longer_file_is_refused(tmp_path: Path) -> None:
     folder = write_snapshot(dataset(), CONTRACT, "table", tmp_path)[1]
     (folder / COLUMNS).chmod(0o644)
@@ -125,3 +207,14 @@ def test_an_interrupted_writing_leaves_nothing_behind(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         write_snapshot(dataset(), CONTRACT, "table", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_told_of_a_snapshot_s_size_is_not_how_many_images_it_has(tmp_path: Path) -> None:
+    def told(count: int, patients: int, *shape: int) -> dict[str, int]:
+        (tmp_path / "image-film.bin").write_bytes(bytes(4096 * count))
+        film = np.zeros((count, *shape), dtype=np.uint8)
+        return told_size(Dataset({"film": film}, np.arange(count) % patients, np.zeros(patients, dtype=np.int8)), tmp_path)
+
+    assert told(9, 9, 1, 64, 64) == told(7, 3, 1, 64, 64) == told(40, 9, 1, 64, 64) == told(9, 9) == {}
+    assert told(123, 123, 1, 64, 64) == told(122, 122, 1, 64, 64) == {"snapshot_bytes": 500_000}
+    assert told(123, 123) == {"snapshot_bytes": 123 * 4096}

@@ -1,7 +1,7 @@
 """`advance` is repeated by every site and must give the same bits on any processor, so it uses elementwise + - * / and sqrt only.
 
-Checked are functions named `advance`, the `finalise` of questions, which the stop rule calls, the measures that it looks up in
-`curves`, and whatever of ours these call by name.
+Checked are functions named `advance` and the methods that it comes to by a class (`HOOKS`), the server optimisers, the `finalise` of
+questions, which the stop rule calls, the measures that it looks up in `curves`, and whatever of ours these call by name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import pytest
 
 from tests.house.reading import Source, functions, imports, planted, sources
 
-QUESTIONS = "wardround.learning.questions"
+QUESTIONS, SERVERS = "wardround.learning.questions", "wardround.learning.servers"
+HOOKS = ("advance", "start_server", "stepped", "judge")
+"""Methods that `advance` comes to by way of a class or a table, where no name leads."""
+
 # Results of these differ between processors and libraries: transcendental functions in their last bit, products of matrices in their order.
 INEXACT = {
     *("acos", "arccos", "arcsin", "arctan", "arctan2", "asin", "atan", "atan2", "cos", "cosh", "sin", "sinh", "tan", "tanh"),
@@ -43,7 +46,8 @@ def on_the_way(house: Sequence[Source]) -> list[tuple[Source, ast.AST]]:
             name = f"{source.module}.{function.name}"
             defined.setdefault(name, []).append((source, function))
             measure = source.module == f"{QUESTIONS}.curves" and not function.name.startswith("_")
-            if function.name == "advance" or measure or (function.name == "finalise" and source.module.startswith(QUESTIONS)):
+            finalised = function.name == "finalise" and source.module.startswith(QUESTIONS)
+            if function.name in HOOKS or measure or finalised or source.module.startswith(SERVERS):
                 todo.append(name)
     reached: list[tuple[Source, ast.AST]] = []
     while todo:
@@ -85,7 +89,7 @@ def test_the_house_is_in_order() -> None:
 def test_the_way_is_followed() -> None:
     reached = {f"{source.module}.{getattr(function, 'name', '')}" for source, function in on_the_way(sources())}
     learning = "wardround.learning"
-    assert {f"{learning}.algorithms.fedavg.advance", f"{learning}.server.step", f"{learning}.questions.binary.finalise"} <= reached
+    assert {f"{learning}.algorithms.fedavg.advance", f"{learning}.servers.adam.step", f"{learning}.questions.binary.finalise"} <= reached
     assert {f"{QUESTIONS}.curves.{name}" for name in ("auroc", "brier", "calibration_error", "ratio")} <= reached
 
 
@@ -105,10 +109,10 @@ def test_the_way_is_followed() -> None:
     ],
 )
 def test_a_planted_violation_is_found(line: str) -> None:
-    x, server = "wardround.learning.algorithms.x", "wardround.learning.server"
+    x, server = "wardround.learning.algorithms.x", "wardround.learning.helper"
     helper = planted(server, f"def step(a, b):\n    return {line}\n")
-    calls_helper = planted(x, "from wardround.learning import server\ndef advance(a, b):\n    return server.step(a, b)\n")
-    imports_helper = planted(x, "from wardround.learning.server import step\ndef advance(a, b):\n    return step(a, b)\n")
+    calls_helper = planted(x, "from wardround.learning import helper\ndef advance(a, b):\n    return helper.step(a, b)\n")
+    imports_helper = planted(x, "from wardround.learning.helper import step\ndef advance(a, b):\n    return step(a, b)\n")
     houses = [
         ([planted(x, f"class A:\n    def advance(self, state, total):\n        return {line}\n")], 3),
         ([planted(x, f"def half(a):\n    return {line}\nclass A:\n    def advance(self):\n        return half(2)\n")], 2),

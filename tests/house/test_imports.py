@@ -22,8 +22,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "site": _MIDDLE,
     "coordinator": _MIDDLE,
     "engines": {*_MIDDLE, "site", "coordinator"},
+    "partitions": {"study", "data"},
     "pages": {*_MIDDLE, "site", "coordinator", "engines"},
-    "top": {*_MIDDLE, "site", "coordinator", "engines", "pages"},
+    "top": {*_MIDDLE, "site", "coordinator", "engines", "pages", "partitions"},
     "demos": {"study", "data"},
     "cli": {*_MIDDLE, "site", "coordinator", "engines", "pages", "top", "demos"},
 }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import dataclasses
 import pickle
 from collections.abc import Iterator, Sequence
@@ -12,12 +11,9 @@ import pytest
 
 from tests.engines.faulty import Diverging, Faulty
 from tests.support import PHASES, plan, protocol, rows, small
-from wardround.learning import server
 from wardround.learning.algorithms.fedavg import FedAvg
 from wardround.learning.inputs import input_names, scaled_rows
-from wardround.learning.models.own import Own
 from wardround.learning.network import fill, initial_parameters, new_network, parameters_of, reproducible
-from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
@@ -73,33 +69,6 @@ def test_one_round_is_the_mean_of_what_the_sites_learnt(tmp_path: Path) -> None:
         count += len(keep)
     for name, value in start.items():
         assert np.allclose(done["train"].results[f"params/{name}"], value + total[name] / count, atol=1e-6)
-
-
-def test_server_adam_agrees_with_torch() -> None:
-    """The mean update is the negative gradient of torch's Adam."""
-    import torch
-
-    options = FedAvgOptions(server_optimiser="adam", server_learning_rate=0.1, server_tau=1e-8)
-    parameters = {"w": np.array([1.0, -2.0])}
-    kept = server.start(parameters, options)
-    theirs = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
-    optimiser = torch.optim.Adam([theirs], lr=0.1, betas=(server.BETA1, server.BETA2), eps=1e-8)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        update = rng.normal(size=2)
-        parameters, kept = server.step(parameters, {"w": update}, kept, options)
-        theirs.grad = -torch.from_numpy(update)
-        optimiser.step()
-    assert np.allclose(parameters["w"], theirs.detach().numpy(), atol=1e-9)
-
-
-def test_server_momentum_adds_up() -> None:
-    options = FedAvgOptions(server_momentum=0.5)
-    parameters = {"w": np.zeros(1)}
-    kept = server.start(parameters, options)
-    for _ in range(3):
-        parameters, kept = server.step(parameters, {"w": np.ones(1)}, kept, options)
-    assert parameters["w"] == 1 + 1.5 + 1.75
 
 
 def test_training_stops_by_patience_and_keeps_the_best_round(tmp_path: Path) -> None:
@@ -191,19 +160,6 @@ def test_names_of_settings_and_phases_cannot_collide() -> None:
     phases = [PHASES[0], PHASES[1], {**PHASES[1], "name": "train.0"}]
     with pytest.raises(ProtocolError, match="also the name of a setting"):
         Protocol.model_validate(plan(phases=phases, evaluation={"tune": {"learning_rate": [0.1, 0.2]}})).complete()
-
-
-def test_a_model_with_parameters_of_the_site_s_own_is_not_sent_whole(tmp_path: Path) -> None:
-    class Headed(Own):
-        def scope(self, name: str) -> str:
-            return "site" if name.startswith("2.") else "shared"
-
-    import torch
-
-    net = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
-    agreed = Protocol.model_validate(plan()).complete().with_model(Headed(net))
-    with pytest.raises(ProtocolError, match="shall stay at its site"):
-        small(tmp_path, agreed).run()
 
 
 def test_a_site_that_missed_the_local_phase_is_still_judged(tmp_path: Path) -> None:
@@ -321,9 +277,3 @@ def test_initial_parameters_follow_from_the_seed_alone() -> None:
         torch.rand(3)
     assert protocol().initial == one.initial
     assert parameters_of(new_network(one)).keys() == initial_parameters(one).keys()
-
-
-def test_no_advance_uses_what_differs_between_processors() -> None:
-    """Spot check beside tests/house/test_advance.py: the server optimiser has only + - * / and sqrt."""
-    tree = ast.parse(Path(server.__file__).read_text())
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Pow | ast.MatMult)]

@@ -19,6 +19,7 @@ from tests.pages.fixtures import (
     no_better_than_guessing,
     one_site,
     several_rows,
+    three_models,
     totals_only,
     trained_only,
     write_folder,
@@ -33,6 +34,7 @@ RESULTS: list[Callable[[], dict[str, Any]]] = [
     one_site,
     no_better_than_guessing,
     several_rows,
+    three_models,
     totals_only,
     trained_only,
     counted_only,
@@ -316,3 +318,15 @@ def test_metrics_stand_in_one_order_with_the_primary_one_first() -> None:
     names = re.findall(r'<th scope="row">([A-Za-z ]+?)(?: <span|</th>)', text[text.index('class="metrics"') : text.index('class="pairs"')])
     assert names == ["Brier score", "AUROC", "AUPRC", "Accuracy", "Sensitivity", "Calibration error"]
     assert "a specificity of 0.90 on validation patients" in text
+
+
+def test_three_models_stand_side_by_side_and_the_personalised_one_is_held_against_local() -> None:
+    page = Page(render(three_models(), None, PROTOCOL))
+    text = " ".join(" ".join(page.words).split())
+    assert "AUROC of the personalised federated model minus that of each site\N{RIGHT SINGLE QUOTATION MARK}s own model" in text
+    assert "Personalised against local, site by site" in text and "personalised better ▸" in text
+    heads = text[text.index("Personalised against local, site by site") :]
+    assert heads.index("Federated") < heads.index("Personalised", 30) < heads.index("Local") < heads.index("Difference")
+    assert "+0.044" in text, "Aachen: personalised minus local"
+    plain = " ".join(Page(render(five_sites(), None, PROTOCOL)).words)
+    assert "Personalised" not in plain and "ersonalised" not in plain

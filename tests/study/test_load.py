@@ -66,7 +66,7 @@ ONE_SLIP = [
     ('type = "number", unit = "a"', 'typ = "number", unit = "a"', "age =", "contract.fields.age.typ", "no such key", "'type'"),
     ('patient = "patient" ', 'patient = "age" ', "age =", "contract.fields.age", "patient or time column", ""),
     ("# expires = 2027-12-31", 'expires = "soon"', "expires", "parties.expires", "date", ""),
-    ("patience = 10", 'keep = "last"\npatience = 8', "keep =", "stop.keep", "validation judged worse", "best"),
+    ("patience = 10", 'keep = "last"  # planted\npatience = 8', "# planted", "stop.keep", "validation judged worse", "best"),
     ("[contract]  ", 'initial = { model = "sha256:00" }\n[contract]  ', "", "parties.initial", "no such key", ""),
     ('study = "my-study"', 'study = "my-study"\nunregistered = ["model"]', "unregistered", "unregistered", "written by the program", ""),
     ('kind = "moments"', 'kind = "local"', "", "phases.train", "needs the moments", "kind 'moments'"),

@@ -229,13 +229,13 @@ def another_group_of_three(evil: Divided) -> None:
     told(evil, opened(evil), survivors=without(evil, *evil.groups[1][:2]))
 
 
-@attack("^secure sum, follow: the published totals are not those of the groups that are said to be opened")
+@attack("^secure sum, follow: the published total has other names than its layout")
 def group_that_is_none(evil: Divided) -> None:
     total = opened(evil)
     told(evil, rebuilt(total, {name.replace("2/", "7/", 1): value for name, value in total.integers.items()}))
 
 
-@attack("^secure sum, follow: the published totals are not those of the groups that are said to be opened")
+@attack("^secure sum, follow: the published total has other names than its layout")
 def group_more_than_sites_are_of(evil: Divided) -> None:
     total = opened(evil)
     told(evil, rebuilt(total, {**total.integers, **{f"3/{name[2:]}": value for name, value in _of_groups(total, "2").items()}}))

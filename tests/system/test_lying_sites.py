@@ -254,8 +254,8 @@ def test_a_total_out_of_range_is_not_published(tmp_path: Path, monkeypatch: pyte
     made = small(tmp_path, agreed(phases=TINY), patients(), following=True)
     honest, calls = packed, iter(range(10**6))
 
-    def beyond(layout: Layout, sums: Arrays, room: Path | None = None) -> Any:
-        body = honest(layout, sums, room)
+    def beyond(layout: Layout, sums: Arrays, room: Path | None = None, *more: Any) -> Any:
+        body = honest(layout, sums, room, *more)
         name = next((term.name for term in layout if term.per), "")
         if not name or next(calls) != len(SEVEN):  # the second round of training, its first site
             return body

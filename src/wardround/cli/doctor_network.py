@@ -24,6 +24,7 @@ from cryptography import x509
 
 from wardround.cli.doctor import LEAST_DISK, LEAST_MEMORY, Found, free_memory
 from wardround.coordinator.folder import INITIAL, SETTINGS, Folder, Settings
+from wardround.data.rowstore import MEMORY
 from wardround.engines import hub, hubkeys
 from wardround.engines.agent import SKEW, connect
 from wardround.engines.connection import Connection, tls_context
@@ -32,6 +33,7 @@ from wardround.engines.subjects import Subjects
 from wardround.hospital import read_invite
 from wardround.record.entries import plain
 from wardround.site.folder import MEMBERSHIP, SiteFolder
+from wardround.study.dataset import row_bytes
 from wardround.study.errors import MissingExtra, NotAdmitted, WardroundError
 
 LIMIT = 3.0
@@ -112,8 +114,9 @@ def _member(folder: SiteFolder) -> Iterator[Found]:
     }
     yield from _in_turn(probes)
     protocol = folder.protocol
-    rows = protocol.bounds.examples * len(protocol.contract.fields) * 8
-    yield _room(folder.path, LEAST_DISK + 2 * rows, LEAST_MEMORY + 4 * rows, "Make room, or use a larger machine.")
+    rows = protocol.bounds.examples * row_bytes(protocol.contract)
+    held = rows if protocol.contract.image is None else min(rows, MEMORY)
+    yield _room(folder.path, LEAST_DISK + 2 * rows, LEAST_MEMORY + 4 * held, "Make room, or use a larger machine.")
 
 
 def _centre(folder: Folder) -> Iterator[Found]:

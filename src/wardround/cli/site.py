@@ -96,6 +96,8 @@ def site_text(name: str, contract: Contract, table: str) -> str:
         contract: of the study.
         table: path of the hospital's table, relative to the site file.
     """
+    if any(field.type == "image" for field in contract.fields.values()):
+        return _images_text(name, contract)
     specials = [(name, what) for name, what in ((contract.patient, "whose row it is"), (contract.time, "time of the row")) if name]
     lines = [
         f"name = {_quoted(name):<30}  # unique in the study",
@@ -124,6 +126,35 @@ def site_text(name: str, contract: Contract, table: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _images_text(name: str, contract: Contract) -> str:
+    """Return the text of a site file for a contract with images."""
+    specials = [(name, what) for name, what in ((contract.patient, "whose row it is"), (contract.time, "time of the row")) if name]
+    lines = [
+        f"name = {_quoted(name):<30}  # unique in the study",
+        "",
+        "[source]                               # where the images are",
+        'kind = "images"                        # a folder of PNG and JPEG files with a manifest, or one .npz file',
+        'path = "images"                        # the folder, relative to this file; or path = "images.npz"',
+        'manifest = "manifest.csv"              # in the folder: a table with one row an image',
+        '# prefix = "png/"                      # goes before each file name of the manifest',
+        '# suffix = ".png"                      # goes after it',
+        '# parts = ["train", "test"]            # of an .npz file with arrays such as train_images',
+        "",
+        "# Left the contract's field, right your column; an image's column has the file names. Where your images differ, write what helps",
+        '# beside column: resize = "pad" (aspect kept), "crop" or "stretch"; channels = "convert"; rescale = [0, 4095]; invert = true',
+        "[map]",
+        *(f"{_key(special)} = {_quoted(special)}   # {what}" for special, what in specials),
+        *(_field_line(one, field) for one, field in contract.fields.items()),
+        "",
+        "# [split]                              # only where you bring your own training and test part",
+        '# column = "part"',
+        '# train = ["train"]',
+        '# test = ["test"]',
+        *(_CONSENT if contract.patient else ()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 _CONSENT = (
     "",
     "# [consent]                            # only where patients have opted out",
@@ -134,6 +165,10 @@ _CONSENT = (
 
 def _field_line(name: str, field: Field) -> str:
     about = f"{field.description}, " if field.description else ""
+    if field.shape is not None and field.intensity is not None:
+        channels = "1 channel" if field.shape[0] == 1 else f"{field.shape[0]} channels"
+        size, (low, high) = " x ".join(map(str, field.shape[1:])), field.intensity
+        return f"{_key(name)} = {{ column = {_quoted(name)} }}   # {about}{channels}, {size} pixels, intensities {low:g} to {high:g}"
     if field.range is None:
         codes = ", ".join(f"{_key(code)} = {_quoted(code)}" for code in field.codes or ())
         return f"{_key(name)} = {{ column = {_quoted(name)}, codes = {{ {codes} }} }}   # {about}{len(field.codes or ())} codes"

@@ -10,6 +10,7 @@ import typer
 from wardround.cli import say
 from wardround.cli.estimate import estimate
 from wardround.cli.feasibility import feasibility
+from wardround.cli.partition import partition
 from wardround.cli.preflight import preflight
 from wardround.cli.rehearse import study_rehearse
 
@@ -22,7 +23,9 @@ app = typer.Typer(help="Write a study, check it, describe its file to an editor.
 @app.command()
 def new(
     path: Annotated[Path, typer.Argument(help="File to write; it must not exist yet.")] = Path("study.toml"),
-    template: Annotated[str, typer.Option(help="Kind of study: binary, multiclass, regression or statistics.")] = "binary",
+    template: Annotated[
+        str, typer.Option(help="Kind of study: binary, image, multiclass, multilabel, ordinal, regression or statistics.")
+    ] = "binary",
 ) -> None:
     """Write a commented study file to start from."""
     from wardround.study.protocol.templates import template as text_of
@@ -67,7 +70,9 @@ def check(
         say.line(lines)
     if protocol.kind != "statistics":
         outputs = "1 number" if protocol.outputs == 1 else f"{protocol.outputs} numbers"
-        columns = f"The model receives {len(inputs)} columns, in this order: {', '.join(inputs)}. It gives {outputs} for each row."
+        image = protocol.contract.image
+        received = f"an image, {image}" if image is not None else f"{len(inputs)} columns, in this order: {', '.join(inputs)}"
+        columns = f"The model receives {received}. It gives {outputs} for each {'row' if image is None else 'image'}."
         say.line(fill(columns, say.width(), break_on_hyphens=False) + "\n")
     for warning in warnings:
         say.line(f"Warning: {warning}", bold=True)
@@ -108,6 +113,7 @@ def resume(folder: Annotated[Path, typer.Argument(help="The coordinator's folder
 app.command()(feasibility)
 app.command()(preflight)
 app.command()(estimate)
+app.command()(partition)
 app.command(name="rehearse")(study_rehearse)
 
 

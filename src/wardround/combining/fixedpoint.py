@@ -9,36 +9,27 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from wardround.study.arrays import Arrays, Lazy, from_bytes, keep, size_of, to_bytes
-from wardround.study.errors import VerificationError
+from wardround.combining.deflated import deflated, inflated, small
+from wardround.combining.written import OutOfBounds, read, slack, spec_of, written
+from wardround.study.arrays import Arrays, Lazy, Specs, Stored, from_bytes, keep, length_of, size_of, specs_of, to_bytes
 from wardround.study.files import LARGE, Data
-from wardround.study.layout import Layout, Term
-
-_TYPES: dict[int, np.dtype[np.signedinteger[Any]]] = {32: np.dtype(np.int32), 64: np.dtype(np.int64)}
+from wardround.study.layout import INTEGERS, Layout, Term
 
 _BLOCK = 2**16
 """Numbers of a large tensor that are encoded at a time."""
 
 
-class OutOfBounds(VerificationError):
-    """Say that a value is not finite or beyond its term's limit; becomes a refusal that names the site."""
-
-    def __init__(self, message: str, remedy: str = "") -> None:
-        """Say what is wrong; the remedy is for whoever refuses."""
-        super().__init__(message, remedy)
-
-
-def encode(term: Term, value: np.ndarray, share: float = 1.0) -> np.ndarray:
-    """Return the integers for one tensor, int32 or int64 of the term's shape.
+def encode(term: Term, value: np.ndarray, share: float = 1.0, brief: bool = False) -> np.ndarray:
+    """Return the integers for one tensor, int8 to int64 of the term's shape; or the tensor as it is written where nobody hides it.
 
     Args:
         term: what may be sent.
         value: real numbers of the term's shape.
         share: of the limit that this site has, 0 to 1; less than 1 for the sum of a mean over fewer examples than the most.
+        brief: write it as `Term.wire` says.
 
     Raises:
         OutOfBounds: wrong shape, not finite, or beyond the limit.
@@ -51,7 +42,9 @@ def encode(term: Term, value: np.ndarray, share: float = 1.0) -> np.ndarray:
         raise OutOfBounds(f"{term.name} is not finite" if not np.all(np.isfinite(exact)) else f"{term.name} is beyond its limit")
     if term.kind == "count" and not bool(np.all((exact >= 0) & (exact == np.rint(exact)))):
         raise OutOfBounds(f"{term.name} is a count and holds something else")
-    return np.asarray(np.rint(exact * (1.0 / np.asarray(term.step))).astype(_TYPES[term.bits]))  # a power of two: the same as dividing
+    if brief and term.wire:
+        return written(term, exact)
+    return np.asarray(np.rint(exact * (1.0 / np.asarray(term.step))).astype(INTEGERS[term.bits]))  # a power of two: the same as dividing
 
 
 def share_of(layout: Layout, term: Term, sums: Arrays) -> float:
@@ -79,37 +72,46 @@ def _decoded_large(layout: Layout, integers: Arrays) -> Arrays:
     )
 
 
-def packed(layout: Layout, sums: Arrays, room: Path | None = None) -> Data:
+def packed(layout: Layout, sums: Arrays, room: Path | None = None, brief: bool = True) -> Data:
     """Return the bytes that travel for a site's sums; large ones in a file in `room`, where there is one.
+
+    Args:
+        layout: what may be sent.
+        sums: by term.
+        room: folder for what is large.
+        brief: write each term as its `wire` says, and deflate what is small; False for what will be masked.
 
     Raises:
         OutOfBounds: a sum is not finite or beyond its limit.
     """
-    if room is not None and (large := _packed_large(layout, sums, room)) is not None:
+    if room is not None and (large := _packed_large(layout, sums, room, brief)) is not None:
         return large
-    return to_bytes({term.name: encode(term, sums[term.name], share_of(layout, term, sums)) for term in layout})
+    plain = to_bytes({term.name: encode(term, sums[term.name], share_of(layout, term, sums), brief) for term in layout})
+    return deflated(plain) if brief and len(plain) <= LARGE and small(layout) else plain
 
 
-def _packed_large(layout: Layout, sums: Arrays, room: Path) -> Data | None:
+def _packed_large(layout: Layout, sums: Arrays, room: Path, brief: bool) -> Data | None:
     """Encode and write sums one at a time, if they are large."""
     terms = {term.name: term for term in layout}
-    specs = {name: (_TYPES[term.bits], term.shape) for name, term in terms.items()}
-    integers = Lazy(specs, lambda name: _encode_large(terms[name], sums[name], share_of(layout, terms[name], sums)))
+    specs = {name: spec_of(term) if brief else (np.dtype(INTEGERS[term.bits]), term.shape) for name, term in terms.items()}
+    integers = Lazy(specs, lambda name: _encode_large(terms[name], sums[name], share_of(layout, terms[name], sums), brief))
     if integers.nbytes < LARGE:
         return None
     room.mkdir(mode=0o700, exist_ok=True)
     return keep(integers, room / f"{secrets.token_hex(8)}.update")
 
 
-def _encode_large(term: Term, value: np.ndarray, share: float) -> np.ndarray:
+def _encode_large(term: Term, value: np.ndarray, share: float, brief: bool) -> np.ndarray:
     """Return what `encode` returns, made block by block: what it needs beside the tensor stays small."""
     if tuple(value.shape) != term.shape or np.ndim(term.limit) or np.ndim(term.step):
-        return encode(term, value, share)
-    found, flat = np.empty(value.size, _TYPES[term.bits]), value.reshape(-1)
+        return encode(term, value, share, brief)
+    (kind, shape), flat = spec_of(term) if brief else (np.dtype(INTEGERS[term.bits]), term.shape), value.reshape(-1)
+    pack = 2 if brief and term.wire == "int4" else 1  # numbers in one place; blocks have an even number
+    found = np.empty(-(-flat.size // pack), kind)
     for start in range(0, flat.size, _BLOCK):
         part = flat[start : start + _BLOCK]
-        found[start : start + _BLOCK] = encode(replace(term, shape=part.shape), part, share)
-    return found.reshape(term.shape)
+        found[start // pack : (start + _BLOCK) // pack] = encode(replace(term, shape=part.shape), part, share, brief)
+    return found.reshape(shape)
 
 
 def unpack(layout: Layout, body: Data) -> Arrays:
@@ -118,20 +120,30 @@ def unpack(layout: Layout, body: Data) -> Arrays:
     Raises:
         OutOfBounds: something is missing, unknown, of another type or shape, or beyond its limit.
     """
-    arrays = from_bytes(body)
-    if set(arrays) != {term.name for term in layout}:
-        raise OutOfBounds("the names are not those of the layout")
-    for term in layout:
-        got = arrays[term.name]
-        if got.dtype != _TYPES[term.bits] or tuple(got.shape) != term.shape:
-            raise OutOfBounds(f"{term.name} has another type or shape than the layout")
-        largest = np.floor((share_of(layout, term, arrays) * np.asarray(term.limit) + 12 * term.noise) / term.step + 0.5)
-        ends = got if largest.ndim else np.asarray([got.max(initial=0), got.min(initial=0)])  # with one limit the extremes tell
-        if not bool(np.all((ends <= largest) & (ends >= -largest))):
-            raise OutOfBounds(f"{term.name} is beyond its limit")
-        if term.kind == "count" and not term.noise and bool(np.any(got < 0)):
-            raise OutOfBounds(f"{term.name} is a count and holds a negative number")
-    return arrays
+    specs = {term.name: spec_of(term) for term in layout}
+    arrays = from_bytes(inflated(body, length_of(specs)) if small(layout) else body)
+    if specs_of(arrays) != specs:
+        raise OutOfBounds(_difference(specs_of(arrays), specs))
+    if isinstance(arrays, Stored):
+        return _unpack_large(layout, arrays)
+    return {term.name: read(term, arrays[term.name], share_of(layout, term, arrays)) for term in layout}
+
+
+def _difference(found: Specs, specs: Specs) -> str:
+    """Say what of a body is other than in its layout."""
+    if set(found) != set(specs):
+        return "the names are not those of the layout"
+    return f"{min(name for name in specs if found[name] != specs[name])} has another type or shape than the layout"
+
+
+def _unpack_large(layout: Layout, arrays: Arrays) -> Arrays:
+    """Hold each against its limit before any is added; it is read again then."""
+    terms = {term.name: term for term in layout}
+    types = {name: (np.dtype(INTEGERS[term.bits]), term.shape) for name, term in terms.items()}
+    integers = Lazy(types, lambda name: read(terms[name], arrays[name], share_of(layout, terms[name], arrays)))
+    for name in terms:
+        integers[name]
+    return integers
 
 
 def check_total(layout: Layout, integers: Arrays, sites: int) -> None:
@@ -143,9 +155,10 @@ def check_total(layout: Layout, integers: Arrays, sites: int) -> None:
     terms = {term.name: term for term in layout}
     for term in layout:
         share = float(sites) if term.per is None else float(integers[term.per]) / float(np.max(terms[term.per].limit))
-        most = share * np.asarray(term.limit) * (1 + 2.0**-50)  # else 64 bits at the limit would fail by this product's own rounding
+        wider, further = slack(term, sites)
+        most = share * wider * np.asarray(term.limit) * (1 + 2.0**-50)  # else 64 bits at the limit would fail by its own rounding
         rounding = 0 if term.kind == "count" and not term.noise else 0.5 * sites
-        largest = np.floor((most + 12 * term.noise) / term.step + rounding)
+        largest = np.floor((most + 12 * term.noise + further) / term.step + rounding)
         total = integers[term.name]
         ends = total if largest.ndim else np.asarray([total.max(initial=0), total.min(initial=0)])  # with one limit the extremes tell
         if not bool(np.all((ends <= largest) & (ends >= -largest))) or (

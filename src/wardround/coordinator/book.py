@@ -26,6 +26,9 @@ from wardround.study.task import Done, Refusal, RoundClosed, Short, State, Task,
 LOOK = "Look at this site's data and software; the study goes on while the quorum holds."
 
 
+_ENDED = "ended"
+
+
 class Book:
     """Keep log and store of one study in step.
 
@@ -53,7 +56,7 @@ class Book:
         self.door: Admit = self.admit
         self.closings = store.closings()
         self.delivered = store.delivered()
-        self._bytes_up = 0
+        self._bytes_up, self._bytes_down = 0, 0
         self._started = 0.0
 
     def opened(self, state: State, tasks: Sequence[Task], anew: bool = True) -> Sequence[Task]:
@@ -64,7 +67,8 @@ class Book:
             tasks: one a site.
             anew: False where an attempt goes on that stands open in the log.
         """
-        task, self._bytes_up, self._started = tasks[0], 0, time.perf_counter()
+        task, self._started = tasks[0], time.perf_counter()
+        self._bytes_down += sum(self.brought(one) for one in tasks)
         self.store.put_layout(task.layout, layout_json(task.body.layout))
         digests = {"state": state.digest, "ask": task.ask, "layout": task.layout, "roster": task.roster}
         if anew:
@@ -77,6 +81,10 @@ class Book:
         """Return what a site needs to work out itself what it is asked; None where sites take that as it comes."""
         return None
 
+    def brought(self, task: Task) -> int:
+        """Return how many bytes go to a site beside the task's own message: what is asked, or what it takes to work that out."""
+        return task.body.length
+
     def admit(self, task: Task, update: Update, read: Read[T]) -> T | Refusal:
         """Return what an update holds that is signed, logged and within bounds; else a refusal that names the site."""
         receipt = update.receipt
@@ -86,7 +94,7 @@ class Book:
         seen = {"commit": committed, "bytes": len(update.body), "entry": receipt.entry, "index": receipt.index}
         where = {"kind": task.holds(self.protocol.hides), "task": task.digest, "layout": task.layout, "head": [receipt.size, receipt.root]}
         self.log.append("ingress", site=task.site, stage=task.stage, **task.turn, **seen, **where)
-        self._bytes_up += len(update.body)
+        self._bytes_up, self._bytes_down = self._bytes_up + len(update.body), self._bytes_down + len(task.relay)
         try:
             check(self._sites[task.site], UPDATE, update.signed_part(), update.signature)
             if committed != receipt.commit:
@@ -115,9 +123,7 @@ class Book:
         self.store.commit()
         return attempt + 1
 
-    def closed(
-        self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int
-    ) -> State | Done:
+    def closed(self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal]) -> State | Done:
         """Close a round: entries, closing, next state and history in one transaction; return the state as it is kept."""
         self.refused(state, attempt, refusals)
         closing = RoundClosed(state.phase, state.round, attempt, total.receipts, total.digest, new.digest, "", *total.proof)
@@ -127,26 +133,32 @@ class Book:
         self.store.put_closing(len(self.closings), closing)
         self.closings.append(closing)
         metric, value, seconds = self.protocol.primary, _score(new, state.round), time.perf_counter() - self._started
-        traffic = {"bytes_up": self._bytes_up, "bytes_down": bytes_down, "seconds": seconds}
+        traffic = {"bytes_up": self._bytes_up, "bytes_down": self._bytes_down, "seconds": seconds}
+        self._bytes_up, self._bytes_down = 0, 0  # of all attempts of a round
         self.store.put_history({"phase": state.phase, "round": state.round, metric: value, **traffic})
         self.watch(events.RoundClosed(state.phase, state.round, metric, value, seconds, total.sites))
         if isinstance(new, Done):
-            self.finished(new)
-        else:
-            new = self.store.put_state(new)
-            self.store.commit()
+            return self.finished(new)
+        new = self.store.put_state(new)
+        self.store.commit()
         return new
 
-    def finished(self, done: Done) -> None:
-        """Note what a phase came to."""
+    def finished(self, done: Done) -> Done:
+        """Note what a phase came to, and return it."""
         self.log.append("phase_done", phase=done.phase, result=done.digest, rounds=done.round, stopped=done.stopped)
         self.store.put_done(done)
         self.store.commit()
         self.watch(events.PhaseDone(done.phase, done.round, done.stopped))
+        return done
+
+    def ending(self, tasks: Sequence[Task]) -> None:
+        """Count what the tasks that end a study bring, once."""
+        if self.store.meta(_ENDED) is None:
+            self.store.put_meta(_ENDED, b"1")
+            self.store.add_down(sum(self.brought(task) for task in tasks if task.supplies is not None))
 
 
 def _score(new: State | Done, round_: int) -> float | None:
     """Return the validation score of a round, where the algorithm keeps `scores`; else None."""
-    scores = (new.results if isinstance(new, Done) else new.arrays).get("scores")
-    known = scores is not None and round_ < len(scores) and not np.isnan(scores[round_])
-    return float(scores[round_]) if scores is not None and known else None
+    scores = (new.results if isinstance(new, Done) else new.arrays).get("scores", np.zeros(0))
+    return float(scores[round_]) if round_ < len(scores) and not np.isnan(scores[round_]) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from wardround.combining.secure.wording import accused
 from wardround.coordinator import events
 from wardround.coordinator.book import LOOK, Book
 from wardround.coordinator.openings import Door, Openings
+from wardround.coordinator.published import PublishedBook
 from wardround.study.arrays import Arrays
 from wardround.study.canonical import canonical, digest_json
 from wardround.study.errors import QuorumNotMet
-from wardround.study.files import Data
 from wardround.study.protocol import Protocol
 from wardround.study.task import Done, Refusal, Short, State, Task, Total
 from wardround.study.threshold import allies_in_groups, threshold
@@ -40,10 +40,12 @@ def book_of(protocol: Protocol, initial: Arrays, *args: Any) -> Book:
         initial: the parameters that stand in it by digest.
         args: the others of `Book`.
     """
-    return FollowedBook(protocol, *args, initial=initial) if protocol.hides else Book(protocol, *args)
+    if protocol.hides:
+        return FollowedBook(protocol, *args, initial=initial)
+    return PublishedBook(protocol, *args, initial=initial) if protocol.follows else Book(protocol, *args)
 
 
-class FollowedBook(Book):
+class FollowedBook(PublishedBook):
     """Publish each total, and finish an attempt whose total was asked to be opened.
 
     Args:
@@ -53,11 +55,8 @@ class FollowedBook(Book):
     """
 
     def __init__(self, *args: Any, initial: Arrays, **more: Any) -> None:
-        """Open the book; the initial parameters are the first thing that sites may need."""
-        super().__init__(*args, **more)
-        self._initial = self.protocol.initial["model"]
-        if self._initial not in self.store.supplies():
-            self.store.put_supply(self._initial, initial)
+        """Open the book, and take up what is being opened."""
+        super().__init__(*args, initial=initial, **more)
         self._openings = Openings(self.store)
 
     def opened(self, state: State, tasks: Sequence[Task], anew: bool = True) -> Sequence[Task]:
@@ -79,8 +78,6 @@ class FollowedBook(Book):
             return super().opened(state, [replace(task, roster=roster) for task in tasks], anew=False)
         self.store.put_meta(_ASKED, tasks[0].roster.encode())
         tasks = super().opened(state, tasks)
-        seen = min(self.delivered.get(task.site, 0) for task in tasks)
-        self.store.drop_supplies({self._initial, *(closing.total for closing in self.closings[seen:])})
         self.store.put_attempt(state.phase, tasks[0].attempt + 1)
         return tasks
 
@@ -104,20 +101,11 @@ class FollowedBook(Book):
         last = tuple(self.closings[-1:]) if isinstance(combiner, Bucketed) else ()  # tells also the combiner who has to vouch
         return [replace(task, closed=task.closed or last, **about) for task in tasks if task.site in names]
 
-    def supplies(self, site: str) -> Mapping[str, Data] | None:
-        """Return the totals of the rounds that a site has not seen, and at first the initial parameters."""
-        seen, kept = self.delivered.get(site, 0), self.store.supplies()
-        needed = {closing.total for closing in self.closings[seen:]} | ({self._initial} if not seen else set())
-        return {name: kept[name] for name in sorted(needed)}
-
-    def closed(
-        self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal], bytes_down: int
-    ) -> State | Done:
-        """Close a round, and keep its total to be published."""
-        self.store.put_supply(total.digest, total.integers)
+    def closed(self, state: State, attempt: int, new: State | Done, total: Total, refusals: Sequence[Refusal]) -> State | Done:
+        """Close a round; nothing of it is being opened any more."""
         self._openings.close()
         out = [one for one in self._to_be_left_out(state, refusals) if one.site not in total.proof[0]]
-        new = super().closed(state, attempt, new, total, [*refusals, *out], bytes_down)
+        new = super().closed(state, attempt, new, total, [*refusals, *out])
         self._openings.tidy()
         return new
 
@@ -158,10 +146,11 @@ class FollowedBook(Book):
         kept = json.loads(self.store.meta(_BARRED) or b"{}")
         return frozenset(kept["sites"] if kept.get("phase") == phase else ())
 
-    def finished(self, done: Done) -> None:
+    def finished(self, done: Done) -> Done:
         """Note what a phase came to; nothing of it is being opened any more."""
         super().finished(done)
         self._openings.tidy()
+        return done
 
     def _tell(self, state: State, one: Refusal) -> None:
         """Tell whoever watches of a site that is in the total; the record names only those that are not."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from wardround.coordinator.book import Book
-from wardround.study.arrays import Arrays, size_of
+from wardround.study.arrays import Arrays
 from wardround.study.canonical import digest_json
 from wardround.study.errors import NeverCloses, QuorumNotMet
 from wardround.study.interfaces import Algorithm, Combiner, Engine
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
-from wardround.study.task import Ask, Done, RoundClosed, Short, State, Task
+from wardround.study.task import Ask, Done, Refusal, RoundClosed, Short, State, Task
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,12 @@ def run_study(protocol: Protocol, steps: Sequence[Step], engine: Engine, book: B
             kept = book.store.state(name)
             public = Stream.public(protocol.evaluation.seed).child("phase", name)
             begun = kept[0] if kept else step.algorithm.begin(protocol, earlier, public)
-            if isinstance(begun, State):
-                begun = book.store.put_state(begun, kept[1] if kept else 0)
+            begun = book.finished(begun) if isinstance(begun, Done) else book.store.put_state(begun, kept[1] if kept else 0)
             done = run_phase(step, protocol, engine, book, begun, kept[1] if kept else 0)
         earlier[name] = done
-    engine.send(closing_tasks(protocol, engine, book))
+    last = closing_tasks(protocol, engine, book)
+    engine.send(last)
+    book.ending(last)
     book.store.commit()
     return earlier
 
@@ -57,24 +58,36 @@ def run_study(protocol: Protocol, steps: Sequence[Step], engine: Engine, book: B
 def run_phase(step: Step, protocol: Protocol, engine: Engine, book: Book, state: State | Done, attempt: int = 0) -> Done:
     """Ask, add, advance, until the phase is done; who is absent is named, and too few answers are asked again."""
     tries = 0
-    if isinstance(state, Done):
-        book.finished(state)
     while not isinstance(state, Done):
         ask = step.algorithm.ask(state)
         tasks = book.opened(state, plan(protocol, engine, book, state, attempt, ask))
         total, refusals = step.combiner.collect(engine, tasks, book.door, protocol.rounds.quorum, protocol.rounds.due_seconds)
         if isinstance(total, Short):
             attempt, tries = book.short(state, attempt, total, refusals), tries + 1
-            hopeless = len(refusals) == len(tasks) and all(one.where in ("answer", "release") and not one.again for one in refusals)
-            done = step.algorithm.cut_short(state) if hopeless else None
-            if done is None:
-                give_up(protocol, state, tries, total)
-                continue
-            book.finished(done)
-            return done
-        new, sent = step.algorithm.advance(state, total), (size_of(ask.arrays) + len(ask.head)) * len(tasks)
-        state, attempt, tries = book.closed(state, attempt, new, total, refusals, sent), 0, 0
+            state = asked_again(step, protocol, book, state, tries, total, hopeless=len(tasks) == sum(map(final, refusals)))
+            continue
+        new = step.algorithm.advance(state, total)
+        state, attempt, tries = book.closed(state, attempt, new, total, refusals), 0, 0
         del total, new  # or they would be in memory together with the next round's
+    return state
+
+
+def final(refusal: Refusal) -> bool:
+    """Return whether a site would refuse the same state again."""
+    return refusal.where in ("answer", "release") and not refusal.again
+
+
+def asked_again(step: Step, protocol: Protocol, book: Book, state: State, tries: int, short: Short, hopeless: bool) -> State | Done:
+    """Return the state to be asked again; or what the phase came to, where every site would refuse it again.
+
+    Raises:
+        NeverCloses: it can never close.
+        QuorumNotMet: it was asked often enough; who was absent and why stands in the record.
+    """
+    done = step.algorithm.cut_short(state) if hopeless else None
+    if done is not None:
+        return book.finished(done)
+    give_up(protocol, state, tries, short)
     return state
 
 

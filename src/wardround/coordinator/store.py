@@ -110,12 +110,18 @@ class Store:
         """Return what sites may need to follow the study, by digest: totals, and the initial parameters."""
         return {row[0]: from_column(row[1]) for row in self.connection.execute("SELECT digest, arrays FROM supplies")}
 
-    def put_supply(self, name: str, arrays: Arrays) -> None:
-        """Keep arrays that sites may need, by their digest; large ones in a file."""
+    def put_supply(self, name: str, arrays: Arrays, brief: bytes | None = None) -> None:
+        """Keep arrays that sites may need, by their digest; large ones in a file.
+
+        Args:
+            name: digest of the arrays.
+            arrays: what sites may need.
+            brief: how they travel, where that is shorter than the arrays as they are.
+        """
         path = self.folder / "supplies" / name.removeprefix("sha256:")
         with sentences():
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            kept = keep(arrays, path) if size_of(arrays) >= LARGE else to_bytes(arrays)
+            kept = brief or (keep(arrays, path) if size_of(arrays) >= LARGE else to_bytes(arrays))
         self.connection.execute("REPLACE INTO supplies VALUES (?, ?)", (name, kept))
 
     def drop_supplies(self, needed: Container[str]) -> None:
@@ -171,6 +177,11 @@ class Store:
     def put_history(self, row: dict[str, Any]) -> None:
         """Add a row."""
         self.connection.execute("INSERT INTO history (row) VALUES (?)", (json.dumps(row),))
+
+    def add_down(self, sent: int) -> None:
+        """Add bytes that sites were sent after the last round to that round's row."""
+        change = "row = json_set(row, '$.bytes_down', json_extract(row, '$.bytes_down') + ?)"
+        self.connection.execute(f"UPDATE history SET {change} WHERE number = (SELECT max(number) FROM history)", (sent,))
 
 
 @contextmanager

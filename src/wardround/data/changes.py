@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from wardround.data.report import shown
+from wardround.data.rowstore import chosen
 from wardround.data.snapshot import read_snapshot
 from wardround.data.who import BYTES, who_of
 from wardround.study.dataset import Dataset
@@ -150,7 +151,7 @@ def without(known: Known, out: np.ndarray) -> Known:
     stays = ~out[data.patient]
     number = np.cumsum(~out) - 1
     time = None if data.time is None else data.time[stays]
-    columns: Mapping[str, np.ndarray] = {name: column[stays] for name, column in data.columns.items()}
+    columns = {name: column[stays] if column.ndim == 1 else chosen(column, stays) for name, column in data.columns.items()}
     rows = [row for row, kept in zip(known.rows, stays, strict=True) if kept] if len(known.rows) else ()
     kept_data = replace(data, columns=columns, patient=number[data.patient[stays]], role=data.role[stays], time=time, digest="", cache={})
     return Known(kept_data, known.who[~out], rows)
@@ -158,11 +159,19 @@ def without(known: Known, out: np.ndarray) -> Known:
 
 def _keys(data: Dataset) -> list[bytes]:
     """Return bytes for each row that are the same exactly where all its values are."""
-    columns = [data.columns[name] for name in sorted(data.columns)]
+    columns = [_values(data.columns[name]) for name in sorted(data.columns)]
     arrays = [np.ascontiguousarray(one) for one in (*columns, *(() if data.time is None else (data.time,)))]
     parts = [one.view(np.uint8).reshape(len(data), one.dtype.itemsize) for one in arrays]
     joined = np.ascontiguousarray(np.concatenate(parts, axis=1)) if parts else np.zeros((len(data), 0), np.uint8)
     return [row.tobytes() for row in joined]
+
+
+def _values(column: np.ndarray) -> np.ndarray:
+    """Return a column with one value a row; of an image its digest takes its place."""
+    if column.ndim == 1:
+        return column
+    digests = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=BYTES).digest() for image in column]
+    return np.frombuffer(b"".join(digests), dtype=f"V{BYTES}")
 
 
 def _unmatched(old: list[int], new: list[int], old_keys: list[bytes], new_keys: list[bytes]) -> tuple[list[int], list[int]]:

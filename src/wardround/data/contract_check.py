@@ -15,16 +15,19 @@ import polars as pl
 
 from wardround.data.cells import Cells, as_seconds, as_text, tidy, without
 from wardround.data.fields import column_at, lacks, markers, read_field, without_values
+from wardround.data.images import Pictured, Place, find_repeated, read_images, summarised_images
 from wardround.data.notes import completed, keeps, noted
 from wardround.data.report import CheckReport, FieldSummary, Found, shown, summarised
 from wardround.data.site_file import SiteFile
 from wardround.data.splits import by_column, by_hash, numbered, positions, renumbered, stated_roles
 from wardround.study.dataset import ROLES, Dataset
 from wardround.study.findings import nearest
+from wardround.study.interfaces import Source
 from wardround.study.protocol import Contract, Protocol
 
 # Test patients in all, and of each class; fewer allow no verdict (DESIGN section 5).
 ENOUGH, OF_A_CLASS = 30, 5
+_ANYWHERE = Place()
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,25 @@ class Checked:
     report: CheckReport
 
 
-def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
+def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol, source: Source | None = None, place: Place = _ANYWHERE) -> Checked:
     """Check a site's rows and put them into the contract's fields, units and codes.
 
     Args:
         frame: the source's rows under its own column names.
         site: maps columns to fields.
         protocol: has the contract, the bounds and the shares of the split.
+        source: gives the images that a row names.
+        place: where images are read to, and how rows are named.
+
+    Raises:
+        StoreError: the disk has no room for the images.
+        MissingExtra: what reads such images is not installed.
     """
     contract, found = protocol.contract, Found()
     _strange_keys(site, contract, found)
     _size(frame, site, protocol, found)
     specials = [name for name in (contract.patient, contract.time) if name is not None]
-    may_lack = {name for name, field in contract.fields.items() if field.missing == "count"} - (
+    may_lack = {name for name, field in contract.fields.items() if field.missing in ("count", "unknown")} - (
         {*contract.inputs} if protocol.evaluates else set()
     )
     lacking = [name for name in contract.fields if name in may_lack and lacks(frame, site, name, found)]
@@ -60,6 +69,7 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
     local = {name: column_at(frame, site.column_of(name), name, found) for name in wanted}
     there = {name: column for name, column in local.items() if column is not None}
     cells: dict[str, Cells] = {}
+    pictures: dict[str, Pictured] = {}
     columns: dict[str, np.ndarray] = {}
     summaries: list[FieldSummary] = []
     patient, roles, time = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int8), None
@@ -67,13 +77,18 @@ def check(frame: pl.DataFrame, site: SiteFile, protocol: Protocol) -> Checked:
         for name, field in contract.fields.items():
             if name in lacking:
                 cells[name] = without_values(field, len(frame))
-            if name in there:
+            if name in there and field.shape is None:
                 cells[name] = read_field(name, field, there[name], site, found)
+            elif name in there and (seen := read_images(name, field, there[name], source, site, found, place)) is not None:
+                pictures[name] = seen
         cells = completed(contract, cells, len(frame))
         time = _time(there, site, contract, found)
         patient, roles = _patients(frame, there, site, protocol, found)
         summaries = [summarised(name, contract.fields[name], one, patient) for name, one in cells.items()]
-        columns = {name: one.values for name, one in cells.items()}
+        summaries += [summarised_images(name, contract.fields[name], one, patient) for name, one in pictures.items()]
+        columns = {name: one.values for name, one in cells.items()} | {name: one.values for name, one in pictures.items()}
+        for name, one in pictures.items():
+            find_repeated(name, one, patient, roles, [columns[label] for label in contract.targets if label in columns], found, place)
         _duplicates(list(there.values()), contract, found)
         if protocol.trains:
             _judgeable(columns, patient, roles, site, protocol, found)
@@ -198,11 +213,28 @@ def _judgeable(
         return
     if not validated:
         found.warn("", "No patient is in the validation part.", "The site can train, but it has no say in which model is kept.", 0)
-    name = protocol.contract.label
-    label, codes = columns.get(name), protocol.contract.fields[name].codes
-    if label is None:
-        return
+    labels = {name: columns[name] for name in protocol.contract.targets if name in columns}
+    for name, label in labels.items():
+        _distinguishable(name, label, patient, roles, site, protocol, found)
+    taught = roles[patient] == ROLES.index("train")
+    if protocol.contract.labels and len(labels) == len(protocol.contract.labels):
+        silent = np.all([label < 0 for label in labels.values()], axis=0)
+        if bool(np.all(silent[taught])):
+            remedy = "Bring rows with an answer, or correct [split] or [map] in the site file."
+            found.error("", "In no row of the training part any label is known, so nothing can be learnt here.", remedy)
+        elif bool(np.any(silent)):
+            sentence = f"In {shown(int(silent.sum()))} rows no label is known at all."
+            found.warn("", sentence, "They teach and test nothing; leave them out, or complete them where you can.", int(silent.sum()))
+
+
+def _distinguishable(
+    name: str, label: np.ndarray, patient: np.ndarray, roles: np.ndarray, site: SiteFile, protocol: Protocol, found: Found
+) -> None:
+    """Warn where all rows have the same class of a label, or too few patients of the test part have one of its classes."""
+    codes, tested = protocol.contract.fields[name].codes, int((roles == ROLES.index("test")).sum())
     known, alike = (~np.isnan(label), "value") if codes is None else (label >= 0, "class")
+    if not np.any(known):
+        return  # which the reading of the field has said
     everyone = np.ones(len(patient), dtype=bool)
     for part, rows in (("the site", everyone), ("its training part", roles[patient] == ROLES.index("train"))):
         if len(np.unique(label[rows & known])) == 1:

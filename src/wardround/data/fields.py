@@ -94,11 +94,14 @@ def read_field(name: str, field: Field, column: pl.Series, site: SiteFile, found
         numbers, or indices of the contract's codes; what was refused counts as unreadable.
     """
     entry = site.map.get(name, FieldMap())
+    if entry.fits_images:
+        sentence = f"{site.place('map', name)}: only an image has resize, channels, rescale and invert."
+        found.error(name, sentence, "Leave them out.")
     column = without(column, markers(site, name), exact=field.codes is not None)
     values = _number(name, field, column, site, entry, found) if field.range is not None else _code(name, field, column, site, entry, found)
     missing = values.missing
     count = int(missing.sum())
-    if count == len(missing) and field.missing == "count":
+    if count == len(missing) and field.missing in ("count", "unknown"):
         found.warn(name, f"{name}: is missing in every row.", "Check column and missing markers in the site file.", count)
     elif count == len(missing):
         remedy = "Check column and missing markers in the site file; a hospital that never records it cannot take part with this contract."

@@ -14,6 +14,7 @@ import numpy as np
 from wardround.data.changes import Known
 from wardround.data.consent import LeftOut, consented, identifiers
 from wardround.data.contract_check import Checked, check
+from wardround.data.images import Place
 from wardround.data.report import CheckReport, DataFinding
 from wardround.data.site_file import SiteFile
 from wardround.data.snapshot import write_snapshot
@@ -23,6 +24,8 @@ from wardround.study.interfaces import Source
 from wardround.study.plugins import make
 from wardround.study.protocol import Protocol
 from wardround.study.streams import Stream
+
+_ANYWHERE = Place()
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,13 @@ def inspect(site: SiteFile, protocol: Protocol) -> Checked:
     return read(site, protocol).checked
 
 
-def read(site: SiteFile, protocol: Protocol, gone: Callable[[bytes], bool] | None = None, secret: Stream | None = None) -> Read:
+def read(
+    site: SiteFile,
+    protocol: Protocol,
+    gone: Callable[[bytes], bool] | None = None,
+    secret: Stream | None = None,
+    place: Place = _ANYWHERE,
+) -> Read:
     """Read a site's rows, leave out who opted out, and check what is left; nothing is written.
 
     Args:
@@ -100,10 +109,13 @@ def read(site: SiteFile, protocol: Protocol, gone: Callable[[bytes], bool] | Non
         protocol: the study's plan.
         gone: says of a patient's pseudonym whether the patient withdrew when an earlier snapshot was made.
         secret: the hospital's key for this study, for these pseudonyms.
+        place: where images are read to; rows are named by their place in the hospital's table.
 
     Raises:
         ProtocolError: the site file names a source or option that does not exist.
         DataError: source or opt-out list cannot be read at all; what is wrong with single fields stands in the report.
+        StoreError: the disk has no room for the images.
+        MissingExtra: what reads such images is not installed.
     """
     source: Source = make("source", site.source.kind, site.source.options, "source")
     whole = source.read(protocol.contract)
@@ -112,14 +124,17 @@ def read(site: SiteFile, protocol: Protocol, gone: Callable[[bytes], bool] | Non
         return gone is not None and secret is not None and gone(pseudonym(form, secret))
 
     frame, out = consented(whole, site, protocol.contract, withdrawn if gone is not None else None)
-    checked = check(frame, site, protocol)
+    numbers = range(1, len(whole) + 1) if out is None else (np.flatnonzero(~out.rows) + 1).tolist()
+    checked = check(frame, site, protocol, source, replace(place, rows=numbers))
     told = () if out is None or site.consent is None else tuple(out.findings())
     notes = list(told)
     if source.synthetic:
         sentence = f"{site.name}: the rows are synthetic."
         notes.append(DataFinding("note", "", None, sentence, "No result on them says anything about patients."))
+    if site.simulated:
+        sentence = f"{site.name}: a simulated hospital, {site.simulated}."
+        notes.append(DataFinding("note", "", None, sentence, "No result on it says how this place differs from others."))
     report = replace(checked.report, findings=(*checked.report.findings, *notes))
-    numbers = range(1, len(whole) + 1) if out is None else (np.flatnonzero(~out.rows) + 1).tolist()
     patients = identifiers(frame, site, protocol.contract) or [f"#{number}" for number in numbers]
     return Read(replace(checked, report=report), out, patients, list(numbers), told)
 
@@ -141,7 +156,7 @@ def prepare(
         DataError: source or opt-out list cannot be read, or the rows do not meet the contract; lists every finding.
         StoreError: the snapshot could not be written.
     """
-    found = read(site, protocol, gone, secret)
+    found = read(site, protocol, gone, secret, Place(scratch=_disk_of(folder)))
     if found.checked.dataset is None:
         raise found.checked.report.error()
     dataset, place = write_snapshot(found.checked.dataset, protocol.contract, site.source.kind, folder)
@@ -149,3 +164,8 @@ def prepare(
         keep_who(found.known(secret).who, place)
     withdrew, out = (0, frozenset[str]()) if found.out is None else (found.out.patients, found.out.forms)
     return Prepared(dataset, place, dataset.digest, found.checked.report, withdrew, tuple(found.patients), out, found.told)
+
+
+def _disk_of(folder: Path) -> Path:
+    """Return a folder on the disk that the snapshot will be on: images beyond memory go there while they are read."""
+    return next((one for one in (folder, *folder.resolve().parents) if one.is_dir()), Path())

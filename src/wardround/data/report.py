@@ -107,6 +107,8 @@ class FieldSummary:
         mean: of a number, in the contract's unit; None for a code, or where fewer than ten patients stand behind it.
         sd: its standard deviation; None like `mean`.
         codes: rows by code; None for a number, or where fewer than ten patients stand behind the field or behind ten rows of one code.
+        size: of an image, such as "1 x 224 x 224"; "" for any other field.
+        ends: smallest and largest value of all images; None like `mean`.
     """
 
     name: str
@@ -115,6 +117,8 @@ class FieldSummary:
     mean: float | None = None
     sd: float | None = None
     codes: Mapping[str, int] | None = None
+    size: str = ""
+    ends: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         """Return one line, small counts suppressed."""
@@ -122,9 +126,14 @@ class FieldSummary:
         *counts, missing = shown_together([*codes.values(), self.missing])
         parts = [f"{code}: {count}" for code, count in zip(codes, counts, strict=True)]
         if self.mean is not None and self.sd is not None:
-            parts.append(f"mean {self.mean:.3g} {self.unit}, sd {self.sd:.2g}")
+            unit = f" {self.unit}" if self.unit is not None else ""
+            parts.append(f"mean {self.mean:.3g}{unit}, sd {self.sd:.2g}")
+        if self.ends is not None:
+            parts.append(f"from {self.ends[0]:g} to {self.ends[1]:g}")
         if not parts:
             parts.append(f"not shown, fewer than {SMALL} patients")
+        if self.size:
+            parts = [f"images of {self.size}", *parts]
         return f"{self.name}: {', '.join([*parts, f'missing {missing}'])}"
 
 

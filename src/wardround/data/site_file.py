@@ -27,7 +27,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
@@ -78,6 +78,11 @@ class FieldMap(Section):
         codes: local code, as it stands in the column letter by letter, to the contract's code; None when the column holds the contract's
             codes. Where all local codes are plain integers, "1.0" in the column counts as "1".
         missing: further texts that mean missing in this column, such as "0" for a cholesterol that was not taken.
+        resize: of images of another size: "refuse", "pad" (aspect kept, filled with the lowest intensity), "crop" (aspect kept, what sticks
+            out is cut off) or "stretch".
+        channels: of images with other channels: "refuse" or "convert" (grey of colour, or a single channel repeated).
+        rescale: intensities of the hospital's images that become the contract's lowest and highest; what lies beyond is cut to these.
+        invert: whether black and white of images are exchanged (MONOCHROME1).
     """
 
     column: Column | None = None
@@ -86,6 +91,10 @@ class FieldMap(Section):
     offset: float | None = None
     codes: Annotated[dict[str, str], BeforeValidator(_code_map)] | None = None
     missing: Texts = ()
+    resize: Literal["refuse", "pad", "crop", "stretch"] = "refuse"
+    channels: Literal["refuse", "convert"] = "refuse"
+    rescale: tuple[float, float] | None = None
+    invert: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -96,7 +105,16 @@ class FieldMap(Section):
     def _consistent(self) -> Self:
         if self.factor == 0:
             raise ValueError("factor: 0 would make every value the same; write the number that converts the unit")
+        if self.rescale is not None and not self.rescale[0] < self.rescale[1]:
+            raise ValueError(
+                "rescale: the first number must be smaller than the second; write [lowest, highest]; invert = true exchanges them"
+            )
         return self
+
+    @property
+    def fits_images(self) -> bool:
+        """Return whether it holds what only images have."""
+        return self.resize != "refuse" or self.channels != "refuse" or self.rescale is not None or self.invert
 
 
 class Split(Section):
@@ -148,6 +166,7 @@ class SiteFile(Section):
         split: the hospital's own split, or None.
         consent: the list of patients who opted out, or None where the hospital has none.
         label_card: where its labels come from, or None where it does not say.
+        simulated: how this hospital was made up out of another source; "" for records of one place.
     """
 
     name: Name
@@ -156,6 +175,7 @@ class SiteFile(Section):
     split: Split | None = None
     consent: Consent | None = None
     label_card: LabelCard | None = None
+    simulated: str = ""
     _file: str = PrivateAttr(default="")
     _text: str = PrivateAttr(default="")
 
@@ -230,7 +250,7 @@ def _checked(data: Mapping[str, Any], folder: Path, found: list[Finding]) -> Sit
         return None
     try:
         parts = {"name": data["name"], "source": source, "map": maps, "split": split, "consent": consent, "label_card": card}
-        return SiteFile.model_validate(parts)
+        return SiteFile.model_validate({**parts, "simulated": data.get("simulated", "")})
     except ValidationError as error:
         found += findings_of(error, "")
         return None

@@ -43,8 +43,7 @@ class InProcess(Engine):
         """Take in the sites; start worker processes if asked for."""
         self._protocol = protocol
         self._places = dict(places)
-        self._ready: list[Update | Refusal] = []
-        self._work: list[Work] = []
+        self._accepted: list[Work | Update | Refusal | None] = []
         self._pool = Pool(workers, protocol) if workers else None
 
     def sites(self) -> tuple[str, ...]:
@@ -53,23 +52,17 @@ class InProcess(Engine):
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Let each site's gate accept or refuse its task."""
-        for task in tasks:
-            accepted = accept(self._places[task.site].site, task)
-            if isinstance(accepted, Work):
-                self._work.append(accepted)
-            elif accepted is not None:
-                self._ready.append(accepted)
+        self._accepted += [accept(self._places[task.site].site, task) for task in tasks]
 
     def receive(self, due: float) -> Iterator[Update | Refusal]:
         """Work out what was accepted, and let each answer out through its site's gate.
 
         Without worker processes a site cannot be interrupted, so `due` counts only with them.
         """
-        ready, work = self._ready, self._work
-        self._ready, self._work = [], []
-        yield from ready
-        answers = self._here(work) if self._pool is None else self._pool.run([self._job(one) for one in work], due)
-        for number, reply in answers:
+        accepted, self._accepted = self._accepted, []
+        work = [one for one in accepted if isinstance(one, Work)]
+        yield from (one for one in accepted if isinstance(one, Update | Refusal))
+        for number, reply in self._here(work) if self._pool is None else self._pool.run([self._job(one) for one in work], due):
             site = self._places[work[number].task.site].site
             if isinstance(reply, Refusal):
                 yield site.refuse(work[number].task, "answer", reply.reason, reply.remedy, reply.again)
@@ -97,7 +90,10 @@ class InProcess(Engine):
                 if done < len(work):
                     raise IndexError("answer_many gave too few answers")
             except Exception as error:
-                if self._protocol.unregistered and not isinstance(error, WardroundError):
-                    raise  # a researcher's own code: the traceback is what helps
-                yield done, Refusal.of(work[done].task.site, error)
+                yield done, self._failed(work[done].task.site, error)
                 done += 1
+
+    def _failed(self, site: str, error: Exception) -> Refusal:
+        if self._protocol.unregistered and not isinstance(error, WardroundError):
+            raise error  # a researcher's own code: the traceback is what helps
+        return Refusal.of(site, error)

@@ -8,6 +8,7 @@ already in. A reply to a round that is over is recorded as late and not used.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import shutil
 import threading
@@ -360,11 +361,6 @@ class Nats(Engine):
 
 
 def most_bytes(layout: Layout) -> int:
-    """Return how many bytes an update of this layout can have at most: its integers, and their header with room to spare."""
-    numbers = 0
-    for term in layout:
-        size = term.bits // 8
-        for length in term.shape:
-            size *= length
-        numbers += size
+    """Return how many bytes an update of this layout can have at most: its numbers, and their header with room to spare."""
+    numbers = sum(max(term.bits // 8, 2 if term.wire.endswith("float16") else 1) * math.prod(term.shape) for term in layout)
     return numbers + 4096 + 512 * len(layout)

@@ -47,7 +47,9 @@ def compare(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[s
     local = protocol.giving("own model")
     models = {site: one.mine[local] for site, one in work.items() if local is not None and local in one.mine}
     if models and "ensemble" in wanted:
-        found["ensemble"] = everywhere({site: _ensemble(protocol, models, one) for site, one in work.items()})
+        raw, question = no_norm(protocol), protocol.question_plugin
+        votes = np.stack([question.taught(batch_of(protocol, work[site].data, raw, "train")) for site in sorted(models)])
+        found["ensemble"] = everywhere({site: _ensemble(protocol, models, votes, one) for site, one in work.items()})
     if models and "best_single" in wanted:
         best = models[_best_single(protocol, models, work)]
         found["best_single"] = everywhere({site: scorer(protocol, best, under(best, "norm"), one.data) for site, one in work.items()})
@@ -67,11 +69,20 @@ def _pooled(protocol: Protocol, work: Mapping[str, SiteWork], earlier: Mapping[s
     return {**put_under("params", best.parameters), **put_under("validated", best.validated), **put_under("norm", norm)}
 
 
-def _ensemble(protocol: Protocol, models: Mapping[str, Arrays], one: SiteWork) -> Scorer:
-    """Return what scores a site's rows by the mean probability of all sites' local models."""
+def _ensemble(protocol: Protocol, models: Mapping[str, Arrays], votes: np.ndarray, one: SiteWork) -> Scorer:
+    """Return what scores a site's rows by the mean probability of all sites' local models that learnt what is asked.
+
+    Args:
+        protocol: gives the question.
+        models: by site.
+        votes: [sites, L] by site in order: 1 where its rows taught a label; where no site's did, all models vote.
+        one: the site whose rows are scored.
+    """
     question = protocol.question_plugin
     scorers = [scorer(protocol, models[site], under(models[site], "norm"), one.data) for site in sorted(models)]
-    return lambda role: question.score(np.mean([question.probability(score(role)) for score in scorers], axis=0))
+    share = np.where(np.any(votes, axis=0), votes, 1.0)[:, None, :]
+    share = share / np.sum(share, axis=0)
+    return lambda role: question.score(np.sum(share * np.stack([question.probability(score(role)) for score in scorers]), axis=0))
 
 
 def _best_single(protocol: Protocol, models: Mapping[str, Arrays], work: Mapping[str, SiteWork]) -> str:

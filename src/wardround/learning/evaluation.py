@@ -1,7 +1,8 @@
 """Turn sums into metrics with intervals, differences that pair, and a verdict per site. Numpy only: sums in, numbers out.
 
-Intervals are the 2.5th and 97.5th percentile of bootstrap replicates by patient. A verdict takes the paired difference (federated minus
-local) with its replicates' standard deviation, one-sided tests at 2.5 %, and Holm's correction over the sites.
+Intervals are the 2.5th and 97.5th percentile of bootstrap replicates by patient. A verdict takes the paired difference (of the model that
+the hospital will use minus its own) with its replicates' standard deviation, one-sided tests at 2.5 %, and Holm's correction over the
+sites.
 
 Source: DESIGN section 5; Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 1979.
 """
@@ -66,12 +67,18 @@ def replicated(protocol: Protocol, sums: Arrays) -> dict[str, np.ndarray]:
     return {**found, **question.rates_at(test, validation, protocol.evaluation.specificity)}
 
 
+def used_model(protocol: Protocol) -> str:
+    """Return the model that a hospital will use, and that verdicts are about: "personalised" where the study makes it, else "federated"."""
+    made = protocol.giving("personal model", before=protocol.giving("judgement"))
+    return "federated" if made is None else "personalised"
+
+
 @dataclass(frozen=True)
 class Difference:
     """Hold what a verdict needs.
 
     Attributes:
-        value: the paired difference of the primary metric, larger favours the federated model.
+        value: the paired difference of the primary metric, larger favours the model that the hospital will use.
         deviation: of its replicates.
         low: end of its 95 % interval.
         high: the other end.
@@ -93,16 +100,16 @@ class Verdict:
     note: str
 
 
-def difference(protocol: Protocol, federated: Arrays, local: Arrays, tally: np.ndarray) -> Difference:
-    """Return the paired difference of the primary metric, turned so that larger favours the federated model.
+def difference(protocol: Protocol, used: Arrays, local: Arrays, tally: np.ndarray) -> Difference:
+    """Return the paired difference of the primary metric, turned so that larger favours the model that the hospital will use.
 
     Args:
         protocol: gives the metric and says what is enough.
-        federated: each metric as [1 + R] values at one site.
+        used: each metric of that model as [1 + R] values at one site.
         local: the same of the site's own model.
         tally: of the site's test patients.
     """
-    both = protocol.direction * (np.atleast_1d(federated[protocol.primary]) - np.atleast_1d(local[protocol.primary]))
+    both = protocol.direction * (np.atleast_1d(used[protocol.primary]) - np.atleast_1d(local[protocol.primary]))
     known = both[1:][~np.isnan(both[1:])]
     if len(known) < LEAST or np.isnan(both[0]):
         return Difference(float(both[0]), math.nan, -math.inf, math.inf, False)

@@ -37,7 +37,7 @@ class Finished(Model):
 
     finished = True
 
-    def build(self, inputs: int, outputs: int) -> nn.Module:
+    def build(self, inputs: tuple[int, ...], outputs: int) -> nn.Module:
         """Refuse.
 
         Raises:
@@ -104,8 +104,10 @@ def file_digest(arrays: Arrays) -> str:
 
 
 def digests(protocol: Protocol, initial: Arrays) -> dict[str, str]:
-    """Return what stands in a protocol of its initial parameters: their digest and, of a model to be tested, that of its file."""
-    return {"model": arrays_digest(initial), **({"file": file_digest(initial)} if protocol.evaluates else {})}
+    """Return what stands in a protocol of its initial parameters: their digest, and that of the file that they are in or came from."""
+    file = {"file": file_digest(initial)} if protocol.evaluates else {}
+    start = {"start": arrays_digest(protocol.checkpoint)} if protocol.model.start else {}
+    return {"model": arrays_digest(initial), **file, **start}
 
 
 def agreed_file(protocol: Protocol, arrays: Arrays) -> bytes:

@@ -6,13 +6,13 @@ Baselines get the same care as the federated model: the same grid, the same budg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wardround.learning.network import fill, new_network, parameters_of, reproducible, scores
-from wardround.learning.options import FedAvgOptions
+from wardround.learning.options import ONLY_FEDERATED, FedAvgOptions
 from wardround.learning.rows import joined
 from wardround.learning.train import optimiser_for, train
 from wardround.study.arrays import Arrays
@@ -44,7 +44,7 @@ class Fitted:
     score: float
 
 
-def _score(protocol: Protocol, network: nn.Module, batch: Batch) -> float:
+def validation_score(protocol: Protocol, network: nn.Module, batch: Batch) -> float:
     """Return what the stop rule looks at, larger is better; the loss where the metric does not exist (one class only)."""
     if not len(batch["mask"]):
         return float("nan")
@@ -59,10 +59,10 @@ def _run(protocol: Protocol, training: Batch, validation: Batch, options: FedAvg
     rule, network = protocol.stop, new_network(protocol)
     fill(network, start)
     optimiser = optimiser_for(network, options)
-    best = Fitted(start, start, 0, 0, _score(protocol, network, validation))
+    best = Fitted(start, start, 0, 0, validation_score(protocol, network, validation))
     for number in range(passes + 1):
         try:
-            score = _score(protocol, network, validation)
+            score = validation_score(protocol, network, validation)
         except DataError:
             break  # it diverges: the best pass before it stands
         if number > 0 and (rule.keep == "last" or np.isnan(score) or np.isnan(best.score) or score > best.score):
@@ -73,8 +73,16 @@ def _run(protocol: Protocol, training: Batch, validation: Batch, options: FedAvg
         if rule.patience is not None and number - best.passes >= rule.patience:
             break
         if number < passes:
+            for group in optimiser.param_groups:
+                group["lr"] = options.at(number).learning_rate
             train(network, protocol.question_plugin, training, options, rng.child("pass", number), optimiser)
     return best
+
+
+def _alike(options: FedAvgOptions) -> FedAvgOptions:
+    """Return what of the options matters where all rows lie in one place: without the server's side and without a method's own."""
+    plain = {one.name: getattr(options, one.name) for one in fields(FedAvgOptions) if one.name not in ONLY_FEDERATED}
+    return FedAvgOptions(**plain)
 
 
 def fit(protocol: Protocol, training: Batch, validation: Batch, settings: Sequence[FedAvgOptions], start: Arrays, rng: Stream) -> Fitted:
@@ -88,8 +96,12 @@ def fit(protocol: Protocol, training: Batch, validation: Batch, settings: Sequen
         start: initial parameters.
         rng: names the order of batches, and torch's own numbers, by setting.
     """
-    tried = []
+    tried: list[Fitted] = []
     for number, setting in enumerate(settings):
+        same = next((other for other in range(number) if _alike(settings[other]) == _alike(setting)), None)
+        if same is not None:  # they differ in what only a federation has
+            tried.append(tried[same])
+            continue
         with reproducible(rng.child("setting", number)):
             tried.append(_run(protocol, training, validation, setting, start, rng.child("setting", number), setting.rounds))
     choice = int(np.argmax([-np.inf if np.isnan(one.score) else one.score for one in tried]))

@@ -1,4 +1,4 @@
-"""Turn a snapshot's columns into the numbers that a model sees.
+"""Turn a snapshot's columns into the numbers that a model sees; of pictures `pictures.py` does.
 
 Every hospital gets the same columns in the same order, from the contract alone: a number is centred and scaled by its contract range, a
 code becomes one column a code (one for all, when there are two), a field with `missing = "indicator"` brings a further column. Missing
@@ -9,20 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from wardround.learning.pictures import pixels
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
-from wardround.study.protocol import Contract, Field
-
-
-def _columns(name: str, field: Field) -> list[str]:
-    codes = field.codes or ()
-    own = [name] if field.type == "number" else [f"{name}={code}" for code in (codes[1:] if len(codes) == 2 else codes)]
-    return [*own, f"{name} missing"] if field.missing == "indicator" else own
-
-
-def input_names(contract: Contract) -> list[str]:
-    """Return the names of a model's inputs, in order."""
-    return [column for name in contract.inputs for column in _columns(name, contract.fields[name])]
+from wardround.study.protocol import Contract
+from wardround.study.protocol.seen import input_names as input_names
+from wardround.study.protocol.seen import input_shape as input_shape
 
 
 def scaled(contract: Contract, columns: Arrays) -> np.ndarray:
@@ -56,14 +48,23 @@ def predicts_number(contract: Contract) -> bool:
 
 
 def measured(contract: Contract) -> int:
-    """Return how many columns a normalisation has: the inputs, and a label that is a number."""
-    return len(input_names(contract)) + predicts_number(contract)
+    """Return how many columns a normalisation has: the inputs (of an image its channels), and a label that is a number."""
+    return input_shape(contract)[0] + predicts_number(contract)
+
+
+def measured_at_most(contract: Contract, examples: int) -> np.ndarray:
+    """Return float64 [measured]: of how many values one site's sums over so many examples are made at most; an image has its pixels."""
+    each = 1 if contract.image is None else pixels(contract.fields[contract.image])
+    return np.array([float(examples * each)] * input_shape(contract)[0] + [float(examples)] * predicts_number(contract))
 
 
 def measured_rows(contract: Contract, data: Dataset) -> np.ndarray:
     """Return float64 [N, measured]: `scaled_rows`, and a label that is a number scaled alike."""
     z = scaled_rows(contract, data)
-    if not predicts_number(contract):
-        return z
+    return np.column_stack([z, scaled_label(contract, data)]) if predicts_number(contract) else z
+
+
+def scaled_label(contract: Contract, data: Dataset) -> np.ndarray:
+    """Return float64 [N]: a label that is a number, in [-1, 1] by the contract's range."""
     low, high = contract.fields[contract.label].range or (-1.0, 1.0)
-    return np.column_stack([z, (data.columns[contract.label] - (low + high) / 2) / ((high - low) / 2)])
+    return np.asarray((data.columns[contract.label] - (low + high) / 2) / ((high - low) / 2))

@@ -11,11 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from wardround.learning.combat import harmonised
-from wardround.learning.inputs import measured, measured_rows
+from wardround.learning.inputs import measured, measured_rows, predicts_number, scaled_label
+from wardround.learning.pictures import channel_sums
 from wardround.study.arrays import Arrays
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
-from wardround.study.protocol import Protocol
+from wardround.study.protocol import Contract, Protocol
 from wardround.study.task import Done
 
 SMALLEST = 1e-6  # a column that varies less than this, relative to the contract's range, is left as it is
@@ -33,6 +34,8 @@ def moment_sums(protocol: Protocol, data: Dataset, norm: Arrays = MappingProxyTy
         data: the site's snapshot.
         norm: with what harmonises the inputs, where they are to be harmonised first.
     """
+    if protocol.contract.image is not None:
+        return _of_pictures(protocol.contract, data)
     z = measured_rows(protocol.contract, data)
     if HARMONISED in norm:
         own = harmonised(protocol, data, norm)
@@ -41,6 +44,19 @@ def moment_sums(protocol: Protocol, data: Dataset, norm: Arrays = MappingProxyTy
     known = ~np.isnan(z)
     filled = np.where(known, z, 0.0)
     return {"present": np.sum(known, axis=0), "sum": np.sum(filled, axis=0), "squares": np.sum(filled * filled, axis=0)}
+
+
+def _of_pictures(contract: Contract, data: Dataset) -> dict[str, np.ndarray]:
+    """Return the same of an image, by channel over all pixels, and of a label that is a number; worked out once a snapshot."""
+    if "moments" not in data.cache:
+        rows = data.rows("train")
+        sums = channel_sums(contract, data, rows)
+        if predicts_number(contract):
+            label = scaled_label(contract, data)[rows]
+            further = {"present": float(len(rows)), "sum": np.sum(label), "squares": np.sum(label * label)}
+            sums = {name: np.append(value, further[name]) for name, value in sums.items()}
+        data.cache["moments"] = np.stack([sums[name] for name in ("present", "sum", "squares")])
+    return dict(zip(("present", "sum", "squares"), data.cache["moments"], strict=True))
 
 
 def mean_and_deviation(sums: Arrays) -> dict[str, np.ndarray]:
@@ -86,7 +102,7 @@ def need_moments(protocol: Protocol, phase: str) -> None:
         remedy = "Put a phase of kind 'combat' before it, after any other that normalises."
         raise ProtocolError(f"phases.{phase}: model.normalise = 'combat' needs inputs that are harmonised first.", remedy)
     if protocol.model.normalise == "federated" and given is None:
-        remedy = "Put a phase of kind 'moments' before it, or set model.normalise to 'site' or 'none'."
+        remedy = "Put a phase of kind 'moments' before it (or, for images, 'intensities'), or set model.normalise to 'site' or 'none'."
         raise ProtocolError(f"phases.{phase}: model.normalise = 'federated' needs the moments of the inputs first.", remedy)
 
 

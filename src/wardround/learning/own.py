@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from wardround.learning.assessed import against_bar, judged, measured
-from wardround.learning.evaluation import Difference, Estimate, Verdict, difference, replicated, verdicts
+from wardround.learning.evaluation import Difference, Estimate, Verdict, difference, replicated, used_model, verdicts
 from wardround.study.arrays import Arrays, under
 from wardround.study.errors import VerificationError
 from wardround.study.protocol import Protocol
 
-MODELS = ("federated", "local", "model")
+MODELS = ("federated", "personalised", "local", "model")
+PAIRED: Mapping[str, tuple[str, ...]] = {"paired": ("personalised", "local"), "paired_personalised": ("local",)}
+"""By part of what a site tells: the models that are taken off the federated, or off the personalised one (see `pairs`)."""
+
+ABSENT = "it was absent when the models were personalised, so there is none to judge"
 FEWEST = 10
 """Test patients, in all and of each class, under which no figure of a site leaves it."""
 
@@ -37,24 +41,37 @@ def own_figures(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
 
     Args:
         protocol: gives the question.
-        sums: what the site kept of the evaluation: `federated/...`, and `local/...` where it has a model of its own.
+        sums: what the site kept of the evaluation: `federated/...`, and `local/...` and `personalised/...` where it has such models.
     """
     if protocol.evaluates:
         return _tested(protocol, under(sums, "model"))
     parts = {model: under(sums, model) for model in MODELS if under(sums, model)}
     values = {model: replicated(protocol, one) for model, one in parts.items()}
-    found: dict[str, Any] = {
+    used = used_model(protocol)
+    apart = None
+    if used in values and "local" in values:
+        apart = difference(protocol, values[used], values["local"], parts["federated"]["patients"])
+    paired: dict[str, Any] = {"paired": {}}
+    for part, one, other in pairs(values):
+        paired.setdefault(part, {})[other] = shown(less(values[one], values[other]))
+    return {
         "tested": int(parts["federated"]["patients"][0]),
         "metrics": {model: shown(one) for model, one in values.items()},
-        "paired": {},
-        "difference": None,
+        **paired,
+        "difference": None if apart is None else asdict(apart) if apart.enough else {"enough": False},
     }
-    if len(values) == 2:
-        federated, local = values["federated"], values["local"]
-        found["paired"] = {"local": shown({name: federated[name] - local[name] for name in federated})}
-        apart = difference(protocol, federated, local, parts["federated"]["patients"])
-        found["difference"] = asdict(apart) if apart.enough else {"enough": False}
-    return found
+
+
+def pairs(models: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield part of a result, model, and the model that is taken off it: federated minus each other, and personalised minus local."""
+    yield from (("paired", "federated", model) for model in models if model != "federated" and "federated" in models)
+    if "personalised" in models and "local" in models:
+        yield "paired_personalised", "personalised", "local"
+
+
+def less(one: Arrays, other: Arrays) -> dict[str, np.ndarray]:
+    """Return each metric of one model minus that of another, replicate by replicate."""
+    return {name: one[name] - other[name] for name in one}
 
 
 def _tested(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
@@ -76,7 +93,7 @@ def shown(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def as_left(protocol: Protocol, sums: Arrays) -> dict[str, Any]:
     """Return a site's own figures as they may leave it, once the count of patients tested is a band."""
     fewest = max(FEWEST, protocol.privacy.smallest_count) if protocol.evaluates else FEWEST
-    if int(np.min(under(sums, "model" if protocol.evaluates else "federated")["patients"])) < fewest:
+    if protocol.question_plugin.smallest_of(under(sums, "model" if protocol.evaluates else "federated")["patients"]) < fewest:
         return dict(WITHHELD)
     return own_figures(protocol, sums)
 
@@ -89,13 +106,14 @@ def as_received(told: Any) -> dict[str, Any]:
     """
     if told == WITHHELD:
         return dict(WITHHELD)
-    if not isinstance(told, dict) or set(told) != {"tested", "metrics", "paired", "difference"}:
+    parts = [part for part in PAIRED if part == "paired" or (isinstance(told, dict) and part in told)]
+    if not isinstance(told, dict) or set(told) != {"tested", "metrics", *parts, "difference"}:
         raise _not_so()
     if not isinstance(told["tested"], str) or not re.fullmatch(_BAND, told["tested"]):
         raise _not_so()
     metrics = {model: _cells(cells) for model, cells in _table(told["metrics"], MODELS).items()}
-    paired = {model: _cells(cells) for model, cells in _table(told["paired"], ("local",)).items()}
-    return {"tested": told["tested"], "metrics": metrics, "paired": paired, "difference": _apart(told["difference"])}
+    paired = {part: {model: _cells(cells) for model, cells in _table(told[part], PAIRED[part]).items()} for part in parts}
+    return {"tested": told["tested"], "metrics": metrics, **paired, "difference": _apart(told["difference"])}
 
 
 def _not_so() -> VerificationError:
@@ -139,28 +157,34 @@ def side_by_side(protocol: Protocol, told: Mapping[str, Mapping[str, Any]]) -> d
     """Return metrics, paired differences and verdicts by site, in the shape of `result.json`; Holm's correction is over these sites."""
     known = {site: one for site, one in told.items() if not one.get("withheld")}
     parts: dict[str, Any] = {}
-    for part, models in (("metrics", MODELS), ("paired", ("local",))):
-        tables = {model: {site: one[part][model] for site, one in known.items() if model in one[part]} for model in models}
+    personal = used_model(protocol) == "personalised"
+    for part, models in (("metrics", MODELS), *PAIRED.items()) if personal else (("metrics", MODELS), ("paired", PAIRED["paired"])):
+        tables = {model: {site: one[part][model] for site, one in known.items() if model in one.get(part, {})} for model in models}
         parts[part] = {model: sites for model, sites in tables.items() if sites}
     few = {"value": math.nan, "deviation": math.nan, "low": -math.inf, "high": math.inf}
     apart = {site: Difference(**{**few, **one["difference"]}) for site, one in known.items() if one["difference"] is not None}
     too_few = protocol.question_plugin.few
     found = judged(protocol, apart) if protocol.evaluates else verdicts(apart, protocol.evaluation.margin, few=too_few)
     if apart:
-        found.update({site: Verdict("cannot_say", "no model of its own to compare with") for site in known.keys() - apart.keys()})
+        found.update({site: without(personal and "personalised" not in known[site]["metrics"]) for site in known.keys() - apart.keys()})
         note = f"fewer than {FEWEST} test patients, in all or of a class, so its figures did not leave the hospital"
         found.update({site: Verdict("cannot_say", note) for site in told.keys() - known.keys()})
     words, notes = ({site: getattr(one, what) for site, one in sorted(found.items())} for what in ("word", "note"))
     return {**parts, "verdicts": words, "verdict_notes": notes}
 
 
+def without(absent: bool) -> Verdict:
+    """Return the verdict of a site that lacks a model: the personalised one that is judged, or its own to compare with."""
+    return Verdict("cannot_say", ABSENT if absent else "no model of its own to compare with")
+
+
 def blinded(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return, for each metric that three sites or more told, its median and band over the sites, rounded to two places."""
     known = [one for one in told.values() if not one.get("withheld")]
-    found: dict[str, Any] = {"metrics": {}, "paired": {}}
+    found: dict[str, Any] = {"metrics": {}, **{part: {} for part in PAIRED if part == "paired" or any(part in one for one in known)}}
     for part, cells in found.items():
-        for model in dict.fromkeys(model for one in known for model in one[part]):
-            tables = [one[part][model] for one in known if model in one[part]]
+        for model in dict.fromkeys(model for one in known for model in one.get(part, ())):
+            tables = [one[part][model] for one in known if model in one.get(part, ())]
             over = {
                 name: [table[name]["value"] for table in tables if name in table] for name in dict.fromkeys(n for t in tables for n in t)
             }

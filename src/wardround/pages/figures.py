@@ -19,6 +19,8 @@ Result = Mapping[str, Any]
 
 PLACES, FINER = 3, 4
 SAME = 1e-9
+PARTS = {"federated": "paired", "personalised": "paired_personalised"}
+"""By model: the part of a result that holds its differences to others."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,16 @@ def difference(result: Result, other: str, metric: str, site: str | None = None)
     return _paired(result, other, metric, site).rounded(decimals(result, metric))
 
 
+def used(result: Result) -> str:
+    """Return the model that verdicts are about, which a hospital will use: "federated", or "personalised" where the study made it."""
+    return "personalised" if result.get("verdict_of") == "personalised" else "federated"
+
+
+def gain(result: Result, metric: str, site: str | None = None) -> Figure:
+    """Return the model that a hospital will use minus its own, paired by patient; nothing where it stands on fewer than ten."""
+    return _paired(result, "local", metric, site, used(result)).rounded(decimals(result, metric))
+
+
 def only_totals(result: Result) -> bool:
     """Say whether the result holds no single hospital's figures under its name: they stay with it, and this is not its copy."""
     return result.get("site_results") in ("own", "blinded") and "reader" not in result
@@ -109,7 +121,9 @@ def decimals(result: Result, metric: str) -> int:
         return PLACES
     lines = (0.0, -better(result, metric) * (_number(result.get("margin")) or 0.0))
     overall = [_paired(result, other, metric, None) for other in _part(result, "paired")]
-    by_site = [_paired(result, "local", metric, site) for site in _part(result, "paired", "local", "sites")]
+    first = used(result)
+    overall.append(_paired(result, "local", metric, None, first))
+    by_site = [_paired(result, "local", metric, site, first) for site in _part(result, PARTS[first], "local", "sites")]
     return PLACES if all(pair.legible(PLACES, lines) for pair in (*overall, *by_site)) else FINER
 
 
@@ -137,9 +151,9 @@ class _Paired:
         return within and all(_apart(end, line, places) for end in (gap.low, gap.high) for line in lines)
 
 
-def _paired(result: Result, other: str, metric: str, site: str | None) -> _Paired:
-    gap = NOTHING if _few(result, site) else figure(_where(_part(result, "paired", other), site).get(metric))
-    return _Paired(_level(result, "federated", metric, site).value, _level(result, other, metric, site).value, gap)
+def _paired(result: Result, other: str, metric: str, site: str | None, first: str = "federated") -> _Paired:
+    gap = NOTHING if _few(result, site) else figure(_where(_part(result, PARTS[first], other), site).get(metric))
+    return _Paired(_level(result, first, metric, site).value, _level(result, other, metric, site).value, gap)
 
 
 def _level(result: Result, model: str, metric: str, site: str | None) -> Figure:

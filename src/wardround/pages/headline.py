@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from wardround.pages import words
 from wardround.pages.counted import tested
-from wardround.pages.figures import Figure, Result, better, difference, judged, level, primary
+from wardround.pages.figures import Figure, Result, better, gain, judged, level, primary, used
 from wardround.pages.guards import withheld
 
 MOST_NAMES = 4
@@ -48,21 +48,21 @@ def groups(result: Result) -> dict[str, list[str]]:
 
 def _who(result: Result) -> str:
     by = groups(result)
-    total = sum(len(sites) for sites in by.values())
+    total, model = sum(len(sites) for sites in by.values()), words.USED[used(result)]
     if total == 0 or not result.get("verdicts"):
         return f"no verdict was reached for {'this hospital' if 'reader' in result else 'any site'}"
     if total == 1:
-        said = _the_one(*next((verdict, sites[0]) for verdict, sites in by.items() if sites))
+        said = _the_one(*next((verdict, sites[0]) for verdict, sites in by.items() if sites), model)
         return said.replace("the one site", "this hospital") if "reader" in result else said
     if len(by["cannot_say"]) == total:
         whom = "neither of the two sites" if total == 2 else f"none of the {words.spelled(total)} sites"
-        return f"for {whom} is there enough evidence to say whether it gains from the federated model"
+        return f"for {whom} is there enough evidence to say whether it gains from {model}"
     if len(by["gains"]) == total:
-        return f"{'both' if total == 2 else 'all ' + words.spelled(total)} sites gain from the federated model"
+        return f"{'both' if total == 2 else 'all ' + words.spelled(total)} sites gain from {model}"
     say = words.spelled if total <= MOST_SPELLED else words.whole
     gains, no_worse, loses, unsure = by.values()
     most = f"{say(len(gains)) if gains else 'none'} of {say(total)} sites {_verb(gains, 'gains', 'gain')}"
-    parts = [f"{most} from the federated model{_named(gains)}"]
+    parts = [f"{most} from {model}{_named(gains)}"]
     if no_worse:
         parts.append(f"{say(len(no_worse))} {_verb(no_worse, 'does', 'do')} no worse{_named(no_worse)}")
     parts.append(f"{say(len(loses)) if loses else 'none'} {_verb(loses, 'loses', 'lose')}{_named(loses, most=MOST_NAMES + 2)}")
@@ -71,14 +71,14 @@ def _who(result: Result) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _the_one(verdict: str, site: str) -> str:
+def _the_one(verdict: str, site: str, model: str) -> str:
     says = {
-        "gains": "the one site, {0}, gains from the federated model",
-        "no_worse": "the one site, {0}, does no worse with the federated model",
-        "loses": "the one site, {0}, loses with the federated model",
-        "cannot_say": "there is not enough evidence to say whether the one site, {0}, gains from the federated model",
+        "gains": "the one site, {0}, gains from {1}",
+        "no_worse": "the one site, {0}, does no worse with {1}",
+        "loses": "the one site, {0}, loses with {1}",
+        "cannot_say": "there is not enough evidence to say whether the one site, {0}, gains from {1}",
     }
-    return says[verdict].format(site)
+    return says[verdict].format(site, model)
 
 
 def _verb(sites: list[str], one: str, many: str) -> str:
@@ -91,13 +91,13 @@ def _named(sites: list[str], most: int = MOST_NAMES) -> str:
 
 def _how_much(result: Result) -> str:
     metric = primary(result)
-    name = f"the federated model{OF} {words.in_sentence(metric)}"
+    name = f"{words.USED[used(result)]}{OF} {words.in_sentence(metric)}"
     over = f"over all {tested(result)}"
     whose = f"{name} {over}" if withheld(result) else f"{over} {name}"
-    gap = difference(result, "local", metric)
+    gap = gain(result, metric)
     if gap.value is not None:
         return f"{whose} {_against(gap, better(result, metric))}"
-    reached = level(result, "federated", metric)
+    reached = level(result, used(result), metric)
     if reached.value is None:
         return ""
     within = f" ({words.LEVEL}{words.GAP}interval {reached.interval()})" if reached.bounded else ""

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from wardround.pages import charts, counted, curve, guards, numbers, passport, preflight, sections, statistics, suppress, words
+from wardround.pages import charts, counted, curve, findings, guards, numbers, passport, preflight, sections, statistics, suppress, words
 from wardround.pages.figures import Result, better, primary
 from wardround.pages.headline import headline
 from wardround.pages.left import left
@@ -105,7 +105,7 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         protocol=protocol,
         headline=headline(result),
         metric=numbers.named(result, primary(result)) if primary(result) else "",
-        means=words.METRIC_MEANS.get(primary(result), ""),
+        means=words.means(primary(result), str(result.get("question"))),
         lower_is_better=better(result, primary(result)) < 0,
         unit=counted.unit(result),
         tested=counted.tested(result),
@@ -123,6 +123,7 @@ def render(result: Result, record: RecordView | None, protocol: Mapping[str, Any
         over_sites=sections.over_sites(result),
         interval=numbers.interval(result),
         calibration=numbers.calibration(result),
+        findings=findings.findings(result),
         named_metric=numbers.named,
         cohort=sections.cohort(result),
         learning=learning,

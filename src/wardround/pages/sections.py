@@ -15,7 +15,7 @@ from markupsafe import Markup
 from wardround.pages import charts, scale, words
 from wardround.pages.counted import rows as rows_in_all
 from wardround.pages.counted import several_rows, unit
-from wardround.pages.figures import Figure, Result, better, difference, figure, judged, level, models, only_totals, primary
+from wardround.pages.figures import Figure, Result, better, difference, figure, gain, judged, level, models, only_totals, primary, used
 from wardround.pages.headline import groups
 from wardround.pages.suppress import WITHHELD, few_tested, patients_in_all, patients_of, share_of, small
 from wardround.pages.suppress import cell as count
@@ -66,11 +66,12 @@ class Plot:
 
 @dataclass(frozen=True)
 class Pair:
-    """Hold one site's line in the table of federated against local."""
+    """Hold one site's line in the table of the models; without a personalised one that column stays empty."""
 
     name: str
     tested: str
     federated: str
+    personalised: str
     local: str
     difference: str
     verdict: str
@@ -97,11 +98,11 @@ def facts(result: Result, kept: str = "") -> tuple[Fact, ...]:
         Fact(unit(result).capitalize(), patients, _joined(rows_note, hidden, synthetic)),
         Fact("Training rounds", words.whole(rounds) if isinstance(rounds, int) else words.NONE, _joined(kept, ended)),
     ]
-    for model in ("federated", "local", "pooled"):
+    for model in ("federated", "personalised", "local") if used(result) == "personalised" else ("federated", "local", "pooled"):
         shown = level(result, model, name)
         if shown.value is not None:
             value = words.number(shown.value, shown.places)
-            found.append(Fact(words.MODELS[model][0], value, _joined(shown.interval(), synthetic), strong=model == "federated"))
+            found.append(Fact(words.MODELS[model][0], value, _joined(shown.interval(), synthetic), strong=model == used(result)))
     return tuple(found)
 
 
@@ -115,29 +116,31 @@ def tally(result: Result) -> tuple[tuple[str, int], ...]:
 
 
 def forest(result: Result) -> Plot | None:
-    """Return the forest plot of federated minus local, the sites sorted by verdict and then by difference, or None without such."""
+    """Return the forest plot of the model that hospitals will use minus local, sorted by verdict and then by difference, or None."""
     name, margin = primary(result), float(result.get("margin") or 0.0)
     sign = better(result, name)
     by = groups(result)
-    gaps = {site: difference(result, "local", name, site) for sites in by.values() for site in sites}
-    overall = difference(result, "local", name)
+    gaps = {site: gain(result, name, site) for sites in by.values() for site in sites}
+    overall = gain(result, name)
     if only_totals(result) or all(gap.value is None for gap in (overall, *gaps.values())):
         return None
     decided = [gap for verdict, sites in by.items() if verdict != "cannot_say" for site in sites if (gap := gaps[site]).value is not None]
     clear = [*decided, *([overall] if overall.value is not None else [])]
     across = scale.differences(clear, [gaps[site] for site in by["cannot_say"]], margin, sign)
-    rows = []
+    rows, minus = [], f"{used(result)} minus local"
     for verdict, sites in by.items():
         shown_verdict = verdict if result.get("verdicts") else ""
         for site in sorted(sites, key=lambda site: (gaps[site].value is None, -sign * (gaps[site].value or 0.0), site)):
-            rows.append(_forest_row(across, site, gaps[site], verdict, shown_verdict, -sign * margin, few_tested(_site(result, site))))
-    everyone = _forest_row(across, f"All {unit(result)}", overall, "all", "", -sign * margin) if overall.value is not None else None
+            rows.append(
+                _forest_row(across, site, minus, gaps[site], verdict, shown_verdict, -sign * margin, few_tested(_site(result, site)))
+            )
+    everyone = _forest_row(across, f"All {unit(result)}", minus, overall, "all", "", -sign * margin) if overall.value is not None else None
     return Plot(charts.axis(across, signed=True), tuple(rows), everyone)
 
 
-def _forest_row(across: scale.Scale, name: str, gap: Figure, mark: str, verdict: str, margin: float, few: bool = False) -> Row:
+def _forest_row(across: scale.Scale, name: str, minus: str, gap: Figure, mark: str, verdict: str, margin: float, few: bool = False) -> Row:
     text = TOO_FEW if few else gap.text(signed=True)
-    says = f"{name}: federated minus local {text}" + (f", {words.VERDICTS[verdict]}" if verdict else "")
+    says = f"{name}: {minus} {text}" + (f", {words.VERDICTS[verdict]}" if verdict else "")
     return Row(name, charts.interval_row(across, gap, mark, says, margin), text, verdict)
 
 
@@ -185,26 +188,25 @@ def metric_table(result: Result) -> tuple[list[str], list[tuple[str, list[Figure
 
 
 def site_table(result: Result) -> tuple[Pair, ...]:
-    """Return each site's federated and local value of the primary metric, their difference, the verdict and why; empty without such."""
+    """Return each site's value of the primary metric by model, the difference to its own, the verdict and why; empty without such."""
     name, notes, verdicts = primary(result), result.get("verdict_notes") or {}, result.get("verdicts") or {}
     rows = []
     for site in judged(result) if not only_totals(result) and (verdicts or models(result)) else ():
         few = few_tested(_site(result, site))
-        shown = [level(result, "federated", name, site).text(), level(result, "local", name, site).text()]
-        shown.append(difference(result, "local", name, site).text(signed=True))
-        federated, local, gap = [TOO_FEW] * 3 if few else shown
+        shown = [level(result, model, name, site).text() for model in ("federated", "personalised", "local")]
+        shown.append(gain(result, name, site).text(signed=True))
+        shared, personal, local, gap = [TOO_FEW] * 4 if few else shown
         tested = patients_of(_site(result, site))["test"]
         verdict = verdicts.get(site, "")
-        rows.append(
-            Pair(site, tested, federated, local, gap, verdict if verdict in words.VERDICTS else "", _sentence(str(notes.get(site, ""))))
-        )
+        word, note = verdict if verdict in words.VERDICTS else "", _sentence(str(notes.get(site, "")))
+        rows.append(Pair(site, tested, shared, personal, local, gap, word, note))
     return tuple(rows)
 
 
 def over_sites(result: Result) -> list[tuple[str, str, str, str, str]]:
     """Return metric, model, median, band and number of sites, where the protocol has the sites' figures told without their names."""
     rows, order = [], [primary(result), *words.METRICS]
-    for part, minus in (("metrics", ""), ("paired", "Federated minus ")):
+    for part, minus in (("metrics", ""), ("paired", "Federated minus "), ("paired_personalised", "Personalised minus ")):
         for model, cells in ((result.get("blinded") or {}).get(part) or {}).items():
             for name, cell in cells.items():
                 found = figure({**cell, "value": cell.get("median")})

@@ -187,6 +187,24 @@ def _crosstab(found: Mapping[str, Any]) -> list[Block]:
     return [Block(f"{rows['field']} by {columns['field']}", heads, body, None, note)]
 
 
+def _pixels(found: Mapping[str, Any]) -> list[Block]:
+    """Return mean, deviation and percentiles of each channel, and its histogram as bars."""
+    shares = list(found["fields"][0]["percentiles"]) if found["fields"] else []
+    names = [f"{one['field']}, channel {one['channel'] + 1}" for one in found["fields"]]
+    heads = ("Image", "Rows", "Mean", "Deviation", *(f"{share} %" for share in shares))
+    rows = []
+    for name, one in zip(names, found["fields"], strict=True):
+        values = (one["mean"], one["deviation"], *one["percentiles"].values())
+        rows.append((name, _count(one["rows"]), *(_value(value) for value in values)))
+    blocks = [Block("Intensities of pixels, to within a bin, with percentiles", heads, rows)]
+    for name, one in zip(names, found["fields"], strict=True):
+        caption = f"Pixels of {name}, by intensity"
+        blocks.append(
+            Block(caption, picture=bars([_cell(part) for part in one["cells"]], [part["count"] for part in one["cells"]], caption))
+        )
+    return blocks
+
+
 def _p(value: Any) -> str:
     return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -270,6 +288,7 @@ _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], list[Block]]] = MappingProxy
     {
         "describe": _describe,
         "histogram": _histogram,
+        "pixels": _pixels,
         "crosstab": _crosstab,
         "correlation": _correlation,
         "quantiles": _quantiles,

@@ -30,7 +30,7 @@ VERDICT_MEANS: Mapping[str, str] = MappingProxyType(
 MODELS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "federated": ("Federated", "trained by all sites together"),
-        "personalised": ("Personalised", "the federated model, fitted further at each site"),
+        "personalised": ("Personalised", "what each site made of the federated model"),
         "local": ("Local", "each site\N{RIGHT SINGLE QUOTATION MARK}s own model, on its own patients"),
         "ensemble": ("Ensemble", "the mean of all local models"),
         "best_single": ("Best single site", "one site\N{RIGHT SINGLE QUOTATION MARK}s model, used everywhere"),
@@ -38,6 +38,9 @@ MODELS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Name and description of each model that a result can hold, in the order in which pages list them."""
+
+USED: Mapping[str, str] = MappingProxyType({"federated": "the federated model", "personalised": "the personalised federated model"})
+"""What the model is called that a hospital will use, and that verdicts are about."""
 
 PLACES: Mapping[str, str] = MappingProxyType(
     {
@@ -64,6 +67,7 @@ STOPPED: Mapping[str, str] = MappingProxyType(
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
+        "quadratic_kappa": "Quadratic kappa",
         "auroc": "AUROC",
         "auprc": "AUPRC",
         "accuracy": "Accuracy",
@@ -115,6 +119,21 @@ METRIC_MEANS: Mapping[str, str] = MappingProxyType(
 )
 """What each metric is, in one short line."""
 
+MEANS_OF_GRADES: Mapping[str, str] = MappingProxyType(
+    {
+        "quadratic_kappa": "agreement with the true grade, an error of two grades counted four times; 0 is chance, 1 is perfect",
+        "auroc": "chance that a referable patient scores above another; 0.5 is guessing, 1 is perfect",
+        "auprc": "mean precision over all thresholds for referable patients; guessing gives their share, 1 is perfect",
+        "accuracy": "share whose grade is right",
+        "balanced_accuracy": "share whose grade is right, worked out by grade and averaged",
+        "sensitivity": "share of the referable patients who are flagged",
+        "specificity": "share of the others who are not flagged",
+        "brier": "mean squared error of the probability of being referable; 0 is perfect",
+        "mae": "mean number of grades between prediction and truth; 0 is perfect",
+    }
+)
+"""What a metric is where grades are predicted, if that is another thing than elsewhere."""
+
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -131,6 +150,16 @@ def metric(name: str) -> str:
         ('AUROC', 'Calibration error', 'Root mean square')
     """
     return METRICS.get(name) or name.replace("_", " ").capitalize()
+
+
+def means(name: str, question: str = "") -> str:
+    """Return what a metric is, in one short line; nothing where there are no words for it.
+
+    Args:
+        name: of the metric.
+        question: kind of the study's question.
+    """
+    return (MEANS_OF_GRADES.get(name) if question == "ordinal" else None) or METRIC_MEANS.get(name, "")
 
 
 def in_sentence(name: str) -> str:

@@ -43,9 +43,8 @@ def _agreed(site: Site, task: Task) -> None:
         "the task is of a stage that this study does not have": task.stage == "answer" or site.protocol.hides,
         "the task's body is not what its header says": task.ask == task.body.digest or task.stage != "answer",
         "the protocol has no such phase": task.phase in site.protocol.by_phase,
+        "the protocol has no such round": 0 <= task.round < site.protocol.most_answers.get(task.phase, 0),
     }
-    if task.phase in site.protocol.by_phase:
-        checks["the protocol has no such round"] = 0 <= task.round < site.protocol.by_phase[task.phase].leaves()[0]
     for reason, fine in checks.items():
         if not fine:
             raise PolicyRefused(reason, "Ask the coordinating centre which study and protocol it runs.")

@@ -214,7 +214,7 @@ class SiteFolder:
             telling = Telling(self.protocol, rules.statistics, self.path, self.snapshot)
             policy = HospitalPolicy(approved, rules=rules, source=brought.source, patients=brought.patients, telling=telling)
         log, coordinator = self.log(connection), member.coordinator_key.public
-        following = Following(self.protocol, state.sessions, States(self.path / "following")) if self.protocol.hides else None
+        following = Following(self.protocol, state.sessions, States(self.path / "following")) if self.protocol.follows else None
         keys = self.keys
         if self.protocol.rehearsal:  # the study may ask the very same, and its private numbers must not have been used before
             keys = replace(keys, private=keys.private.child("rehearsal", member.protocol))

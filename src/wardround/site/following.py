@@ -7,9 +7,10 @@ it is asked. So a coordinator can neither send sites a model of its own choosing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from wardround.combining.deflated import total_of
 from wardround.combining.secure import keys
 from wardround.combining.secure.groups import Party
 from wardround.combining.secure.masked import Bucketed, Secure, grouped_sums
@@ -20,7 +21,7 @@ from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import agreement, read_roster
 from wardround.site.sessions import Said, Sessions
 from wardround.site.states import States
-from wardround.study.arrays import Arrays, arrays_digest, from_bytes, under
+from wardround.study.arrays import Arrays, Specs, arrays_digest, from_bytes, under
 from wardround.study.errors import VerificationError
 from wardround.study.files import Data
 from wardround.study.interfaces import Algorithm
@@ -107,21 +108,17 @@ class Following:
             return
         if state.round < closing.round:
             raise Broken.at(_STEP, f"round {state.round + 1} of {closing.phase} is left out")
-        _plausible(closing.survivors, self.protocol, roster)
-        algorithm = self.protocol.by_phase[closing.phase]
-        layout = algorithm.ask(state).layout
-        integers = from_bytes(supplies[closing.total]) if closing.total in supplies else {}
-        if arrays_digest(integers) != closing.total:
-            raise Broken.at(_STEP, "the published total is not the one of the closing")
+        sites = _plausible(closing, self.protocol, roster)
+        layout = self.protocol.by_phase[closing.phase].ask(state).layout
         parties = _parties(self.protocol, roster)
         groups = opened_groups(parties, closing.survivors) if parties else {}
         if groups:
             numbered(groups, closing.seal)
-        sites = len(closing.survivors)
+        integers = _published(closing, supplies, _specs(combiner.specs(layout, sites), groups))
         sums = grouped_sums(layout, integers, groups) if groups else combiner.sums(layout, integers, sites)
-        sealed = combiner.hides != "window"  # a total of one message carries no seal
+        sealed = combiner.hides == "exchanges"  # a total of one message carries no seal, nor does a plain one
         checked = sealed and _held(closing, layout, integers, self.sessions.last(closing.phase, Session.from_json))
-        new = algorithm.advance(state, Total(layout, integers, sums, sites, closing.receipts))
+        new = self.protocol.by_phase[closing.phase].advance(state, Total(layout, integers, sums, sites, closing.receipts))
         if new.digest != closing.state:
             raise Broken.at(_STEP, "the coordinator went on from another state than the published total gives")
         self.states.put(number, new, self.states.behind(number).after(closing, checked, vouchers(parties, groups), roster))
@@ -209,12 +206,27 @@ def _parties(protocol: Protocol, roster: frozenset[str]) -> tuple[Party, ...]:
     return protocol.combiner.divided(protocol.digest, sorted(roster))
 
 
-def _plausible(names: tuple[str, ...], protocol: Protocol, roster: frozenset[str]) -> None:
-    """Refuse a total of sites that cannot be: too few, too many, twice, or never asked."""
+def _plausible(closing: RoundClosed, protocol: Protocol, roster: frozenset[str]) -> int:
+    """Return of how many sites a total is; refuse one of sites that cannot be: too few, too many, twice, or never asked."""
+    names = closing.survivors if protocol.hides else closing.receipts
     if list(names) != sorted(set(names)) or not protocol.rounds.quorum <= len(names) <= protocol.bounds.sites:
         raise Broken.at(_STEP, "the published total is said to be of sites that it cannot be of")
-    if roster and not roster.issuperset(names):
+    if roster and not roster.issuperset(closing.survivors):
         raise Broken.at(_STEP, "the published total is said to be of a site that was not among those of the first round")
+    return len(names)
+
+
+def _specs(each: Specs, groups: Collection[int]) -> Specs:
+    """Return type and shape of each array of a published total; of groups one after the other, where sites are divided."""
+    return {f"{number}/{name}": spec for number in groups for name, spec in each.items()} if groups else each
+
+
+def _published(closing: RoundClosed, supplies: Mapping[str, Data], specs: Specs) -> Arrays:
+    """Return the published total of a closing."""
+    integers = total_of(supplies[closing.total], specs) if closing.total in supplies else {}
+    if arrays_digest(integers) != closing.total:
+        raise Broken.at(_STEP, "the published total is not the one of the closing")
+    return integers
 
 
 def _held(closing: RoundClosed, layout: Layout, integers: Arrays, said: Said[Session] | None) -> bool:

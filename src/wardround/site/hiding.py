@@ -25,7 +25,7 @@ def step(site: Site, task: Task) -> Update | None:
 
 def refused(site: Site, task: Task, error: PolicyRefused | Broken) -> Refusal:
     """Return the refusal of a task; where fault was found in a hidden sum, this site's part in the attempt is over."""
-    if isinstance(error, Broken):
+    if isinstance(error, Broken) and site.protocol.hides:
         _steps(site).end(site, task)
     return replace(site.refuse(task, "accept", error.message, error.remedy), kind=type(error).__name__)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 
-from wardround.combining.fixedpoint import OutOfBounds, packed
+from wardround.combining.fixedpoint import packed
 from wardround.combining.secure.wording import Broken
+from wardround.combining.written import OutOfBounds
 from wardround.site.egress import logged
 from wardround.site.gate import Site, Work
 from wardround.site.hiding import hidden
@@ -28,7 +29,7 @@ def release(site: Site, work: Work, answer: Answer, proposal: Arrays | None) -> 
     if set(answer.sums) != {term.name for term in layout}:
         return site.refuse(task, "release", "the answer's names are not those that were asked for", "Report this as an algorithm's fault.")
     try:
-        body = packed(layout, answer.sums, site.room)  # what is out of bounds never leaves, and so is not noted
+        body = packed(layout, answer.sums, site.room, not site.protocol.hides)  # what is out of bounds never leaves, so is not noted
         site.policy.tell(task, proposal, datetime.datetime.now().astimezone())
         return send(site, task, body, None if proposal is None else to_bytes(proposal))
     except (OutOfBounds, Broken, PolicyRefused) as error:

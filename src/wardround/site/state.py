@@ -89,9 +89,8 @@ class SiteState:
 
     def answer(self, task: Task, update: Update, proposal: bytes | None) -> None:
         """Note an answer, and what it proposes to keep, in place of the phase's last one."""
-        receipt = json.dumps(vars(update.receipt))
-        row = (*self._key, task.phase, task.round, task.ask, receipt, update.signature, update.task, update.body, proposal)
-        self._db.execute("REPLACE INTO site_answered VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        about = (task.phase, task.round, task.ask, json.dumps(vars(update.receipt)), update.signature, update.task)
+        self._db.execute("REPLACE INTO site_answered VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*self._key, *about, update.body, proposal))
 
     def adopt(self, closing: RoundClosed) -> str | None:
         """Keep what the closing's round proposed, if the closing names this site's answer; return the receipt if so."""

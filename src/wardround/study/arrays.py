@@ -122,17 +122,30 @@ def to_bytes(arrays: Arrays, metadata: str = "") -> bytes:
 def pieces(arrays: Arrays, metadata: str = "") -> Iterator[bytes | memoryview]:
     """Yield the bytes of `to_bytes` piece by piece: the header, then array by array; for what is too large for memory twice."""
     specs = specs_of(arrays)
-    order = sorted(specs, key=lambda name: (-_TYPES.index(specs[name][0].name), name))
+    yield header(specs, metadata)
+    for name in _order(specs):
+        yield np.asarray(arrays[name], order="C").reshape(-1).view(np.uint8).data
+
+
+def header(specs: Specs, metadata: str = "") -> bytes:
+    """Return the header of the safetensors file of named arrays, with its length before it."""
     about: dict[str, object] = {"__metadata__": {"wardround": metadata}} if metadata else {}
     end = 0
-    for name in order:
+    for name in _order(specs):
         kind, shape = specs[name]
         start, end = end, end + kind.itemsize * math.prod(shape)
         about[name] = {"dtype": _NAMES[kind.name], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode()
-    yield (len(text) + -len(text) % 8).to_bytes(8, "little") + text + b" " * (-len(text) % 8)
-    for name in order:
-        yield np.asarray(arrays[name], order="C").reshape(-1).view(np.uint8).data
+    return (len(text) + -len(text) % 8).to_bytes(8, "little") + text + b" " * (-len(text) % 8)
+
+
+def _order(specs: Specs) -> list[str]:
+    return sorted(specs, key=lambda name: (-_TYPES.index(specs[name][0].name), name))
+
+
+def length_of(specs: Specs, metadata: str = "") -> int:
+    """Return how many bytes the safetensors file of these arrays has, without making it."""
+    return len(header(specs, metadata)) + sum(kind.itemsize * math.prod(shape) for kind, shape in specs.values())
 
 
 def keep(arrays: Arrays, path: Path, metadata: str = "", durable: bool = True) -> Kept:

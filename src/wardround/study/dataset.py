@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wardround.study.arrays import Arrays
+
+if TYPE_CHECKING:
+    from wardround.study.protocol import Contract, Field
 
 ROLES = ("train", "validation", "test")
 
@@ -17,7 +22,7 @@ class Dataset:
 
     Attributes:
         columns: by field name. Numbers: float64 [N], NaN where missing. Codes: int32 [N], an index into the field's `codes`, -1 where
-            missing.
+            missing. Images: [N, *shape] of the type that `stored_as` says, raw values, never missing; maybe mapped from a file.
         patient: int64 [N], the index of the row's patient, 0 to P - 1; no identifier of the hospital is kept.
         role: int8 [N], an index into `ROLES`; all rows of a patient have the same role.
         time: float64 [N], seconds since 1970, or None when the contract has no time.
@@ -45,3 +50,23 @@ class Dataset:
     def rows(self, *roles: str) -> np.ndarray:
         """Return the row numbers with one of these roles, int64, ascending."""
         return np.flatnonzero(np.isin(self.role, [ROLES.index(role) for role in roles]))
+
+
+def stored_as(field: Field) -> np.dtype[Any]:
+    """Return the type in which a snapshot holds an image's values: the smallest that has the contract's whole range.
+
+    A range narrower than 256 that is not 0 to 255 (0 to 1, -5 to 5 mV) is no count of grey levels, and is kept as float32.
+    """
+    low, high = field.intensity or (0.0, 255.0)
+    if (low, high) in ((0, 255), (0, 65_535)):
+        return np.dtype(np.uint8 if high == 255 else np.uint16)
+    if low == int(low) and high == int(high) and high - low > 255:
+        for kind in (np.int16, np.int32):
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def row_bytes(contract: Contract) -> int:
+    """Return how many bytes one row of a snapshot has, about."""
+    return sum(8 if field.shape is None else stored_as(field).itemsize * math.prod(field.shape) for field in contract.fields.values())

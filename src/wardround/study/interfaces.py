@@ -9,24 +9,26 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from wardround.study.arrays import Arrays
+from wardround.study.arrays import Arrays, Specs
 from wardround.study.dataset import Dataset
+from wardround.study.errors import DataError
 from wardround.study.files import Data
-from wardround.study.layout import Layout, Term
+from wardround.study.layout import Layout
 from wardround.study.plugins import validated
+from wardround.study.question import Batch as Batch
+from wardround.study.question import Question as Question
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, Refusal, Short, SiteWork, State, Task, Total, Update
 
 if TYPE_CHECKING:
     import polars as pl
-    from torch import Tensor, nn
+    from torch import nn
 
-    from wardround.study.protocol import Contract, Phase, Protocol
+    from wardround.study.protocol import Contract, Field, Phase, Protocol
 
 T = TypeVar("T")
 
@@ -49,8 +51,9 @@ class Algorithm(ABC):
     """
 
     Options: ClassVar[type] = NoOptions
-    gives: ClassVar[Literal["", "norm", "model", "own model", "judgement", "table"]] = ""
-    """What later phases or the result find here: a normalisation, a model, a model of each site's own, how models were judged, a table."""
+    gives: ClassVar[Literal["", "norm", "start", "model", "own model", "personal model", "judgement", "table"]] = ""
+    """What later phases or the result find here: a normalisation, parameters to start from, a model, one of each site's own or made of the
+    federated one, how models were judged, a table."""
 
     phase: str
     protocol: Protocol
@@ -129,143 +132,6 @@ class Algorithm(ABC):
         return None
 
 
-Batch = Mapping[str, Any]
-"""Rows of one site, arrays or tensors: `x` inputs [B, ...], `y` targets [B, ...], `patient` int64 [B], `mask` bool [B] (False: padding)."""
-
-
-class Question(ABC):
-    """Describe what is to be learnt: the loss, and the sums that its metrics are made of."""
-
-    validated: ClassVar[str] = "the loss and a histogram of the received model's scores"
-    """What a training round tells of validation rows, in words for the one-page summary."""
-
-    tested: ClassVar[str] = "histograms of the scores"
-    """What the evaluation tells of a model on test and validation rows."""
-
-    few: ClassVar[str] = "fewer than 30, or fewer than 5 of a class"
-    """Test patients that `enough` finds too few, in words."""
-
-    smallest: ClassVar[int] = 0
-    """Patients under which a site's sums on validation or test rows do not leave it where they are seen singly."""
-
-    later: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
-    """Sums that validation rows are asked for only where they are needed, each with what needs it: a first metric, or "interval"."""
-
-    @property
-    @abstractmethod
-    def better(self) -> Mapping[str, int]:
-        """Return its metrics, each with +1 where larger is better and -1 where smaller is."""
-
-    @property
-    def units(self) -> Mapping[str, str]:
-        """Return the unit of each metric that has one."""
-        return {}
-
-    def about(self, contract: Contract) -> Question:
-        """Return the question as it is asked of this contract; overridden where a label's range or unit matters."""
-        return self
-
-    @abstractmethod
-    def outputs(self, contract: Contract) -> int:
-        """Return how many numbers a model must give for one example.
-
-        Raises:
-            ProtocolError: the label's type does not fit the question.
-        """
-
-    @abstractmethod
-    def target(self, contract: Contract, columns: Arrays) -> np.ndarray:
-        """Return the label of each row, in the form that `loss` and `metrics` take as `y`."""
-
-    def batch(self, contract: Contract, columns: Arrays, rows: np.ndarray, norm: Arrays) -> dict[str, np.ndarray]:
-        """Return what a batch of these rows holds of the label: `y`, and whatever else `loss` and `told` need of each row.
-
-        Args:
-            contract: names the label.
-            columns: of the snapshot.
-            rows: numbers of the rows, [N].
-            norm: "mean" and "deviation" of the inputs and, last, of a label that is a number.
-        """
-        return {"y": self.target(contract, {contract.label: columns[contract.label][rows]})}
-
-    def told(self, output: np.ndarray, batch: Batch) -> np.ndarray:
-        """Return what `metrics` takes of a network's outputs on the rows of a batch; overridden where these are in a unit of their own."""
-        return output
-
-    @abstractmethod
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each example, float32 [B].
-
-        Args:
-            output: float32 [B, outputs], a model's raw scores.
-            batch: of tensors.
-        """
-
-    @abstractmethod
-    def terms(self, outputs: int, most: float, sites: int, replicates: int = 0) -> tuple[Term, ...]:
-        """Return the layout of what `metrics` gives.
-
-        Args:
-            outputs: how many numbers a model gives for one example.
-            most: largest number of examples at one site.
-            sites: largest number of sites.
-            replicates: bootstrap replicates beside the plain sums; 0 for none.
-        """
-
-    @abstractmethod
-    def metrics(self, output: np.ndarray, batch: Batch, weights: np.ndarray | None = None) -> Arrays:
-        """Return the additive sums that `finalise` needs.
-
-        Args:
-            output: float64 [N, outputs], finite, from `told`.
-            batch: of arrays.
-            weights: integers [R, N]: one row a replicate; None for one row of ones, and then without the leading axis.
-
-        Raises:
-            DataError: a score is not finite.
-        """
-
-    @abstractmethod
-    def finalise(self, sums: Arrays, name: str) -> np.ndarray:
-        """Return one metric from sums with or without a leading replicate axis: elementwise + - * / and cumulative sums only."""
-
-    @abstractmethod
-    def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
-        """Return metrics that need a choice on validation: sensitivity and specificity at the threshold that gives `specificity`."""
-
-    def further(self, total: Arrays, sites: Mapping[str, Arrays]) -> dict[str, Any]:
-        """Return further parts of the result, from the sums of the federated model over all sites and by site; as a rule none."""
-        return {}
-
-    def here(self, told: Mapping[str, Any], test: Arrays) -> dict[str, Any]:
-        """Return by part what a site's own test sums add to the further parts of a released result; as a rule nothing."""
-        return {}
-
-    @abstractmethod
-    def chance(self, sums: Arrays) -> dict[str, float]:
-        """Return what each metric would be for guessing by the shares of the classes alone, from sums with or without replicates."""
-
-    @abstractmethod
-    def tally(self, batch: Batch, outputs: int) -> np.ndarray:
-        """Return counts of patients, int64 [groups]: in all, then of classes with an example of each; `enough` judges them."""
-
-    @abstractmethod
-    def groups(self, outputs: int) -> int:
-        """Return the length of a tally."""
-
-    @abstractmethod
-    def enough(self, tally: np.ndarray) -> bool:
-        """Say whether test patients are enough for a claim: 30, and of classes 5 of each."""
-
-    @abstractmethod
-    def probability(self, output: np.ndarray) -> np.ndarray:
-        """Return float64 [N, classes] probabilities of raw scores: what is averaged over several models. Of a number: itself."""
-
-    @abstractmethod
-    def score(self, probability: np.ndarray) -> np.ndarray:
-        """Return float64 [N, outputs] raw scores that give these probabilities: the inverse of `probability`."""
-
-
 class Model(ABC):
     """Describe a model: how to build the module, and which parameters are shared. Forward only; the loss is the question's."""
 
@@ -273,15 +139,42 @@ class Model(ABC):
     """Whether it comes as a file that holds its structure too: it can be tested as it is, and not be trained."""
 
     @abstractmethod
-    def build(self, inputs: int, outputs: int) -> nn.Module:
-        """Return a new module that maps float32 [B, inputs] to float32 [B, outputs].
+    def build(self, inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        """Return a new module that maps float32 [B, *inputs] to float32 [B, outputs].
 
         Its parameters are initialised from torch's generator.
+
+        Args:
+            inputs: (F,) for F columns of a table, (channels, length), (channels, height, width) or (channels, depth, height, width).
+            outputs: how many numbers it gives for one example.
+
+        Raises:
+            ProtocolError: it does not take inputs of that kind.
         """
 
-    def scope(self, name: str) -> str:
-        """Return "shared" for a parameter that travels, "site" for one that stays at the site."""
-        return "shared"
+    def parts(self, name: str) -> frozenset[str]:
+        """Return which parts of the model a parameter or buffer belongs to, at least one; without torch, from its name alone.
+
+        "head": the last layer, which gives the outputs; "intercept": the bias of the head (which is "head" too); "norm": parameters and
+        buffers of normalising layers; "body": everything but the head.
+
+        Args:
+            name: as in the module's `state_dict`.
+        """
+        return frozenset({"body"})
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Say why a row has no image, in words that are the same for all rows with the same flaw and name no file and no patient.
+
+    Attributes:
+        wrong: goes after "12 images", such as "cannot be read to their end".
+        remedy: what the hospital can do.
+    """
+
+    wrong: str
+    remedy: str
 
 
 class Source(ABC):
@@ -297,6 +190,22 @@ class Source(ABC):
         Raises:
             DataError: the source cannot be read; the message names file and reason, never a value.
         """
+
+    def pictures(self, field: Field, references: pl.Series) -> Iterator[np.ndarray | Flaw]:
+        """Yield the image of each reference, one at a time: an array [channels, ...] of raw values, or why there is none.
+
+        Size, channels and values are as the hospital has them; the loader holds them against the contract.
+
+        Args:
+            field: of type "image"; says how many axes are wanted.
+            references: cells of the column that `read` gave for it, under that column's name, in its order; some rows may be left out.
+
+        Raises:
+            DataError: this source has no images, or none of them can be read.
+        """
+        raise DataError(
+            "This kind of source has no images.", 'Write kind = "images" under [source], and path = the folder or the .npz file.'
+        )
 
 
 class Engine(ABC):
@@ -348,12 +257,19 @@ class Combiner(ABC):
     hides: ClassVar[Hides] = ""
     """Whether a site's own sums stay hidden; then an attempt that a restart cut is over: nobody says the same thing in two ways."""
 
+    publishes: ClassVar[bool] = False
+    """Whether sites can be given its totals, and repeat what follows from them, in place of being given that."""
+
     @abstractmethod
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the total over the admitted sites, or `Short` when fewer than `quorum` were.
 
         And a refusal for each site that is not in it.
         """
+
+    def specs(self, layout: Layout, sites: int) -> Specs:
+        """Return type and shape of each array of a published total of so many sites, of one group where sites are divided."""
+        raise NotImplementedError(f"{type(self).__name__} publishes no totals")
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total of so many sites stands for, so that each site can repeat what follows from it.

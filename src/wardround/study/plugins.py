@@ -25,7 +25,7 @@ def _group(kind: str) -> dict[str, EntryPoint]:
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Return the names known for a kind: source, model, question, algorithm or combiner."""
+    """Return the names known for a kind: source, model, question, algorithm, combiner or codec."""
     return tuple(sorted(_group(kind)))
 
 

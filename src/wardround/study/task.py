@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from wardround.study.arrays import Arrays, arrays_digest, from_bytes, metadata_of, to_bytes
+from wardround.study.arrays import Arrays, arrays_digest, from_bytes, length_of, metadata_of, size_of, specs_of, to_bytes
 from wardround.study.canonical import canonical, digest, digest_json
 from wardround.study.dataset import Dataset
 from wardround.study.errors import VerificationError, WardroundError
-from wardround.study.files import Data
+from wardround.study.files import LARGE, Data
 from wardround.study.layout import Layout, Term, layout_json
 from wardround.study.streams import Stream
 
@@ -44,6 +44,11 @@ class Ask:
     def head(self) -> str:
         """Return canonical JSON of layout and options, which travels in the header of the arrays' file."""
         return canonical({"layout": [term.describe() for term in self.layout], "options": dict(self.options)}).decode()
+
+    @cached_property
+    def length(self) -> int:
+        """Return how many bytes `wire` has; of large arrays without making them."""
+        return length_of(specs_of(self.arrays), self.head) if size_of(self.arrays) >= LARGE else len(to_bytes(self.arrays, self.head))
 
     @property
     def wire(self) -> bytes:

@@ -132,7 +132,7 @@ class Exchange:
                     self.follow(stage, site, said[site])
 
     def total(self, values: Mapping[str, np.ndarray], gone: Mapping[str, Collection[str]]) -> np.ndarray:
-        """Return the total of int32 or int64 sums when some sites drop out before each stage: `gone` by stage.
+        """Return the total of sums of any size when some sites drop out before each stage: `gone` by stage.
 
         Raises:
             Broken: too few are left at some step.

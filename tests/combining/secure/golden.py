@@ -6,7 +6,7 @@ python -m tests.combining.secure.golden
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ FOLDER = Path(__file__).parents[2] / "vectors/secure"
 ATTEMPTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Collection[str]]]] = {
     "three": (("aarau", "basel", "chur"), {}),
     "five": (("aarau", "basel", "bern", "chur", "olten"), {"answer": ["bern"]}),
+    "narrow": (("aarau", "basel", "bern", "chur"), {"answer": ["chur"]}),
 }
 """Sites, and who drops out before which stage."""
 
 BOUND = ("study", "protocol", "phase", "round", "attempt", "ask", "roster")
 ONE_MESSAGE = "one-message"
+NARROW = "narrow-one-message"
 ABSENT = "basel"
 """A helper that gives no sums itself."""
 
@@ -39,6 +41,22 @@ def sums(place: int) -> dict[str, np.ndarray]:
     small = np.array([place, -place, 2**31 - 1 - place, -(2**31) + place, 1000 * place], np.int32)
     large = np.array([[place, -(2**63) + place], [2**63 - 1 - place, 10**15 * place]], np.int64)
     return {"small": small, "large": large}
+
+
+def narrow(place: int) -> dict[str, np.ndarray]:
+    """Return the sums of the site at a place: two tensors, of 8 and of 16 bits."""
+    small = np.array([place, -place, 2**7 - 1 - place, -(2**7) + place, 10 * place], np.int8)
+    large = np.array([[place, -(2**15) + place], [2**15 - 1 - place, 1000 * place]], np.int16)
+    return {"small": small, "large": large}
+
+
+SUMS: Mapping[str, Callable[[int], dict[str, np.ndarray]]] = {
+    "three": sums, "five": sums, "narrow": narrow, ONE_MESSAGE: sums, NARROW: narrow
+}  # fmt: skip
+"""What each site gives, by attempt."""
+
+LAYOUTS = {ONE_MESSAGE: LAYOUT, NARROW: (Term("small", (5,), 8, 1.0, 1.0), Term("large", (2, 2), 16, 1.0, 1.0))}
+"""Of sums of one message, by name."""
 
 
 def made(name: str) -> dict[str, Any]:
@@ -54,10 +72,10 @@ def made(name: str) -> dict[str, Any]:
             "identity": exchange.sessions[site].adverts[site].identity,
             "secrets": {what: getattr(session, what) for what in ("channel", "mask", "seed", "part")},
             "masks": [[mask.sign, mask.key.hex()] for mask in session.masks()],
-            "sums": {tensor: _texts(value) for tensor, value in sums(place).items()},
+            "sums": {tensor: _texts(value) for tensor, value in SUMS[name](place).items()},
         }
     survivors = list(exchange.said["answer"])
-    hidden = {tensor: {site: _hidden(exchange, tensor, site) for site in survivors} for tensor in ("small", "large")}
+    hidden = {tensor: {site: _hidden(exchange, SUMS[name], tensor, site) for site in survivors} for tensor in ("small", "large")}
     return {
         "task": {what: getattr(asked, what) for what in BOUND},
         "quorum": exchange.quorum,
@@ -74,8 +92,8 @@ def made(name: str) -> dict[str, Any]:
     }
 
 
-def _hidden(exchange: Exchange, tensor: str, site: str) -> np.ndarray:
-    return exchange.masked(site, sums(exchange.names.index(site) + 1)[tensor], ("small", "large").index(tensor))
+def _hidden(exchange: Exchange, given: Callable[[int], dict[str, np.ndarray]], tensor: str, site: str) -> np.ndarray:
+    return exchange.masked(site, given(exchange.names.index(site) + 1)[tensor], ("small", "large").index(tensor))
 
 
 def _total(exchange: Exchange, place: int, hidden: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -89,10 +107,10 @@ def _texts(values: np.ndarray) -> list[str]:
     return [str(value) for value in values.reshape(-1).tolist()]
 
 
-def made_in_one_message() -> dict[str, Any]:
+def made_in_one_message(name: str) -> dict[str, Any]:
     """Return everything that is said and computed in an attempt of a sum of one message; each helper reveals both classes that it can."""
-    played, asked = Sum(layout=LAYOUT, fixed=True), task("")
-    own = {site: sums(place) for place, site in enumerate(NAMES, start=1) if site != ABSENT}
+    played, asked = Sum(layout=LAYOUTS[name], fixed=True), task("")
+    own = {site: SUMS[name](place) for place, site in enumerate(NAMES, start=1) if site != ABSENT}
     hidden = {site: played.answer(site, values) for site, values in own.items()}
     passed = {helper: played.parcelled(played.told(helper)).decode() for helper in HELPING}
     for helper in HELPING:
@@ -117,7 +135,7 @@ def made_in_one_message() -> dict[str, Any]:
             "agree": passed,
             "open": {helper: {str(at): played.signed(at).decode() for one, at in ways if one == helper} for helper in HELPING},
         },
-        "total": _all({term.name: _opened(term, list(hidden.values()), first) for term in LAYOUT}),
+        "total": _all({term.name: _opened(term, list(hidden.values()), first) for term in LAYOUTS[name]}),
     }
 
 
@@ -145,10 +163,10 @@ def _all(arrays: Arrays) -> dict[str, list[str]]:
 
 def written(name: str) -> str:
     """Return the text of an attempt's file."""
-    return json.dumps(made_in_one_message() if name == ONE_MESSAGE else made(name), indent=1) + "\n"
+    return json.dumps(made_in_one_message(name) if name in LAYOUTS else made(name), indent=1) + "\n"
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name in (*ATTEMPTS, ONE_MESSAGE):
+    for name in SUMS:
         (FOLDER / f"{name}.json").write_text(written(name))

@@ -18,7 +18,7 @@ from wardround.combining.secure.vouching import Behind
 from wardround.combining.secure.wording import Broken
 from wardround.combining.secure.words import bond_of, read_adverts
 from wardround.study.errors import WardroundError
-from wardround.study.layout import Layout, Term
+from wardround.study.layout import Bits, Layout, Term, Wire
 from wardround.study.task import Ask, Receipt, Refusal, Short, Stage, Total, Update
 from wardround.study.threshold import threshold
 
@@ -66,6 +66,22 @@ def test_sums_that_could_wrap_are_refused_before_anything_is_said() -> None:
         with pytest.raises(WardroundError, match=r"^The sums of 4 sites may exceed the integers of 'x'") as found:
             Attempt([task(f"s{number}", stage="answer", body=Ask({}, (narrow,))) for number in range(count)], 3)
         assert "bounds.sites" in found.value.remedy
+
+
+@pytest.mark.parametrize(("bits", "sites"), [(8, 10), (8, 50), (16, 10), (16, 50), (32, 50)])
+def test_a_term_that_is_sized_for_so_many_sites_is_enough_for_them_and_not_for_twice_as_many(bits: Bits, sites: int) -> None:
+    term = Term.sized("x", (), 1.0, sites, bits=bits)
+    Attempt([task(f"s{number}", stage="answer", body=Ask({}, (term,))) for number in range(sites)], 3)
+    with pytest.raises(WardroundError, match="may exceed the integers of 'x'"):
+        Attempt([task(f"s{number}", stage="answer", body=Ask({}, (term,))) for number in range(2 * sites + 2)], 3)
+
+
+@pytest.mark.parametrize("wire", ["int4", "float16", "bfloat16"])
+def test_what_is_written_more_briefly_than_integers_cannot_be_masked(wire: Wire) -> None:
+    term = Term("x", (), 16, 1.0, 1.0, wire=wire)
+    with pytest.raises(WardroundError, match=rf"^'x' is to be written as {wire}, which masks cannot be put on") as found:
+        Attempt([task(f"s{number}", stage="answer", body=Ask({}, (term,))) for number in range(3)], 3)
+    assert "quantised" in found.value.remedy
 
 
 @pytest.mark.parametrize("key", ["mask", "channel"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wardround.combining.secure.masks import BLOCK, Mask, add, stream
 
-KINDS = ("u4", "u8")
+KINDS = ("u1", "u2", "u4", "u8")
 KEYS = [bytes([number]) * 32 for number in range(6)]
 
 

@@ -53,15 +53,28 @@ def test_a_golden_value_stays() -> None:
     st.lists(st.lists(st.integers(-(2**26), 2**26), min_size=3, max_size=3), min_size=2, max_size=6), st.integers(0, 2), st.integers(1, 99)
 )
 def test_seals_add_up_and_an_altered_total_does_not_fit(rows: list[list[int]], place: int, change: int) -> None:
-    layout = (Term("a", (3,), 32, 2.0**30, 1.0, "sum"), Term("b", (3,), 64, 2.0**40, 1.0, "sum"))
+    layout = (
+        Term("a", (3,), 32, 2.0**30, 1.0),
+        Term("b", (3,), 64, 2.0**40, 1.0),
+        Term("c", (3,), 8, 19.0, 1.0),
+        Term("d", (3,), 16, 1000.0, 1.0),
+    )
     sites = [f"site{number}" for number in range(len(rows))]
-    said: list[dict[str, np.ndarray]] = [{"a": np.array(row, np.int32), "b": np.array(row, np.int64) * 7} for row in rows]
+    said: list[dict[str, np.ndarray]] = [
+        {
+            "a": np.array(row, np.int32),
+            "b": np.array(row, np.int64) * 7,
+            "c": (np.array(row) % 19).astype(np.int8),
+            "d": (np.array(row) % 1000).astype(np.int16),
+        }
+        for row in rows
+    ]
     sealed = np.sum([seal(KEY, site, layout, one) for site, one in zip(sites, said, strict=True)], axis=0)
     written = [f"{int(one):x}" for one in sealed]
-    total = {name: np.sum([one[name] for one in said], axis=0, dtype=said[0][name].dtype) for name in ("a", "b")}
+    total = {name: np.sum([one[name] for one in said], axis=0, dtype=said[0][name].dtype) for name in "abcd"}
     assert fits(KEY, sites, layout, total, written)
     assert not fits(KEY, sites[1:], layout, total, written)
     for name in total:
         altered = {**total, name: total[name].copy()}
-        altered[name][place] += change
+        altered[name][place] -= min(change, 9)  # within the type, as a coordinator would
         assert not fits(KEY, sites, layout, altered, written)

@@ -13,7 +13,7 @@ from wardround.combining.secure.words import STAGES
 from wardround.study.threshold import LEAST
 
 Gone = Mapping[str, Collection[str]]
-KINDS = (np.int32, np.int64)
+KINDS = (np.int8, np.int16, np.int32, np.int64)
 
 
 def named(count: int) -> tuple[str, ...]:

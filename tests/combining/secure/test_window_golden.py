@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.combining.secure.golden import ABSENT, FOLDER, ONE_MESSAGE, sums
+from tests.combining.secure.golden import ABSENT, FOLDER, NARROW, ONE_MESSAGE, SUMS, sums
 from tests.combining.secure.one_message import HELPING, NAMES
 
 GOLDEN: dict[str, Any] = json.loads((FOLDER / f"{ONE_MESSAGE}.json").read_text())
@@ -132,3 +132,15 @@ def test_the_total_is_what_is_left_and_the_plain_sum(tensor: str, bits: int) -> 
     assert total == added(hidden + revealed, [1] * len(HERE) + [-1] * 3, bits)
     parts = [sums(place)[tensor] for place, site in enumerate(NAMES, start=1) if site in HERE]
     assert total == np.sum(parts, axis=0, dtype=parts[0].dtype).reshape(-1).tolist()
+
+
+def test_sums_of_8_and_16_bits_are_masked_and_opened_in_the_same_way() -> None:
+    golden = json.loads((FOLDER / f"{NARROW}.json").read_text())
+    for place, (tensor, bits) in enumerate((("small", 8), ("large", 16))):
+        masks = {site: [stream(key, place, bits, len(golden["total"][tensor])) for key in golden["sites"][site]["masks"]] for site in HERE}
+        for site in HERE:
+            own = SUMS[NARROW](NAMES.index(site) + 1)[tensor].reshape(-1).tolist()
+            masked = [int(value) for value in golden["said"]["answer"][site]["masked"][tensor]]
+            assert masked == [sum(column) % 2**bits for column in zip(own, *masks[site], strict=True)]
+        parts = [SUMS[NARROW](NAMES.index(site) + 1)[tensor] for site in HERE]
+        assert [int(value) for value in golden["total"][tensor]] == np.sum(parts, axis=0, dtype=parts[0].dtype).reshape(-1).tolist()

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from tests.data.hospital import protocol
+from tests.data.pictures import plan
 from wardround.data.contract_check import check
 from wardround.data.site_file import SiteFile
 from wardround.data.sources.synthetic import Synthetic
@@ -75,3 +76,18 @@ def test_prevalence_is_met(prevalence: float) -> None:
 
 def test_patients_say_that_they_are_synthetic() -> None:
     assert Synthetic(rows=3).read(protocol().contract)["patient"].str.starts_with("synthetic-").all()
+
+
+@pytest.mark.parametrize("shape", [(1, 30), (3, 12, 10), (1, 6, 8, 10)])
+def test_images_of_any_kind_are_made_up_and_tell_of_the_label(shape: tuple[int, ...]) -> None:
+    agreed = plan(*shape)
+    source = Synthetic(rows=400, effect=6.0, seed=2)
+    checked = check(source.read(agreed.contract), SITE, agreed, source)
+    assert checked.dataset is not None, checked.report
+    film, ill = checked.dataset.columns["film"], checked.dataset.columns["ill"]
+    assert film.shape == (400, *shape)
+    assert film.dtype == np.uint8
+    bright = film.reshape(400, -1).mean(axis=1)
+    assert abs(bright[ill == 1].mean() - bright[ill == 0].mean()) > 0.5 * bright.std()
+    again = check(Synthetic(rows=400, effect=6.0, seed=2).read(agreed.contract), SITE, agreed, source).dataset
+    assert again is not None and np.array_equal(again.columns["film"], film)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
+from wardround.combining.fixedpoint import check_total, decoded
 from wardround.combining.secure import keys
 from wardround.combining.secure.bodies import masked_specs, unpack_masked
 from wardround.combining.secure.masks import add
@@ -38,6 +38,7 @@ from wardround.combining.secure.words import (
     read_sealed,
     read_signatures,
 )
+from wardround.combining.written import OutOfBounds
 from wardround.study.arrays import Arrays
 from wardround.study.canonical import canonical
 from wardround.study.errors import WardroundError
@@ -369,8 +370,10 @@ def staged(task: Task, stage: Stage, relay: Mapping[str, Any], asks: bool, first
 def insist(tasks: Sequence[Task]) -> None:
     """Refuse sums that may exceed their integers, since masked they would wrap unseen, and names that this room uses itself."""
     for term in tasks[0].body.layout:
-        most = len(tasks) * float(np.max((np.asarray(term.limit) + 12 * term.noise) / np.asarray(term.step) + 1))
-        if most >= 2.0 ** (term.bits - 1):
+        if term.wire:
+            message = f"{term.name!r} is to be written as {term.wire}, which masks cannot be put on."
+            raise WardroundError(message, 'Take a codec whose sums are integers, such as "quantised", or write combine = "plain".')
+        if term.most(len(tasks)) >= 2.0 ** (term.bits - 1):
             message = f"The sums of {len(tasks)} sites may exceed the integers of {term.name!r}, and masked ones would wrap unseen."
             raise WardroundError(message, "Write at least as many sites into bounds.sites as take part.")
         if term.name in RESERVED:

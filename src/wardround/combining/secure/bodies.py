@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wardround.combining.fixedpoint import OutOfBounds
 from wardround.combining.secure.seal import LENGTH, NAME
+from wardround.combining.written import OutOfBounds
 from wardround.study.arrays import Arrays, Specs, from_bytes, specs_of
 from wardround.study.files import Data
 from wardround.study.layout import Layout

@@ -8,18 +8,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
+from wardround.combining.fixedpoint import check_total, decoded
 from wardround.combining.secure.attempt import Attempt
 from wardround.combining.secure.driving import collected, drive, identities_of, told
 from wardround.combining.secure.grouped import GroupAttempt, Together
 from wardround.combining.secure.groups import LEAST, SIZE, Party, combined, groups_of, parties
 from wardround.combining.secure.vouching import opened_groups, vouchers
 from wardround.combining.secure.words import read_roster
-from wardround.study.arrays import Arrays, specs_of, under
+from wardround.combining.written import OutOfBounds
+from wardround.study.arrays import Arrays, Specs, specs_of, under
 from wardround.study.errors import WardroundError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Hides
 from wardround.study.keeping import Keeping
-from wardround.study.layout import Layout
+from wardround.study.layout import INTEGERS, Layout
 from wardround.study.task import Refusal, Short, Task, Total
 from wardround.study.threshold import threshold
 
@@ -29,6 +30,7 @@ class Secure(Combiner):
     """Sum integers that nobody sees one by one; the total is the plain sum's, bit for bit."""
 
     hides: ClassVar[Hides] = "exchanges"
+    publishes: ClassVar[bool] = True
 
     def divided(self, protocol: str, roster: Sequence[str]) -> tuple[Party, ...]:
         """Return the groups in which sites mask; none where all are one.
@@ -48,6 +50,10 @@ class Secure(Combiner):
         roster = first_roster(tasks)
         attempt = Attempt(tasks, threshold(len(roster), quorum), roster, identities=identities_of(admit))
         return collected(engine, attempt, admit, tasks)
+
+    def specs(self, layout: Layout, sites: int) -> Specs:
+        """Return type and shape of each opened sum."""
+        return opened_specs(layout)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total stands for."""
@@ -131,13 +137,18 @@ def grouped_sums(layout: Layout, integers: Arrays, groups: Mapping[int, Sequence
     return combined(layout, [opened_sums(layout, under(integers, str(number)), len(groups[number])) for number in sorted(groups)])
 
 
+def opened_specs(layout: Layout) -> Specs:
+    """Return type and shape of each opened sum: what is added modulo a power of two stays of as many bits."""
+    return {term.name: (np.dtype(INTEGERS[term.bits]), term.shape) for term in layout}
+
+
 def opened_sums(layout: Layout, integers: Arrays, sites: int) -> Arrays:
     """Return the sums of an opened total.
 
     Raises:
         OutOfBounds: it has other names, types or shapes than its layout, or is beyond what so many sites may send.
     """
-    if specs_of(integers) != {term.name: (np.dtype(f"int{term.bits}"), term.shape) for term in layout}:
+    if specs_of(integers) != opened_specs(layout):
         raise OutOfBounds("the published total has other names, types or shapes than its layout")
     check_total(layout, integers, sites)
     return decoded(layout, integers)

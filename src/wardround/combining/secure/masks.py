@@ -1,7 +1,7 @@
 """Expand keys into masks and add them, block by block through one small buffer.
 
 A mask is a key stream as long as the sums; each pair of sites has one, which one of them adds and the other subtracts, and each site has
-one of its own. Integers wrap at 2^32 or 2^64, so the masks of a pair cancel exactly.
+one of its own. Integers of b bits wrap at 2^b, b being 8, 16, 32 or 64, so the masks of a pair cancel exactly.
 
 Source: NIST SP 800-38A, AES-256 in counter mode. The upper eight bytes of the first counter block number the tensor in its layout, the
 lower eight count blocks.
@@ -45,7 +45,7 @@ def add(masks: Sequence[Mask], tensor: int, values: np.ndarray) -> None:
     Args:
         masks: any number.
         tensor: place of the tensor in its layout, from 0.
-        values: uint32 or uint64, contiguous; wraps.
+        values: uint8 to uint64, contiguous; wraps.
     """
     flat = values.reshape(-1)
     kind, most = flat.dtype.newbyteorder("<"), BLOCK // flat.itemsize

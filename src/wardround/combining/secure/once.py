@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from wardround.combining.secure.driving import collected, identities_of
-from wardround.combining.secure.masked import opened_sums
+from wardround.combining.secure.masked import opened_specs, opened_sums
 from wardround.combining.secure.window import HELPERS
 from wardround.combining.secure.window_attempt import WindowAttempt
-from wardround.study.arrays import Arrays
+from wardround.study.arrays import Arrays, Specs
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Admit, Collected, Combiner, Engine, Hides
 from wardround.study.layout import Layout
@@ -26,6 +26,7 @@ class OneMessage(Combiner):
     """
 
     hides: ClassVar[Hides] = "window"
+    publishes: ClassVar[bool] = True
     helpers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -40,6 +41,10 @@ class OneMessage(Combiner):
     def collect(self, engine: Engine, tasks: Sequence[Task], admit: Admit, quorum: int, due: float) -> Collected:
         """Return the exact total over the sites whose message came, or `Short`."""
         return collected(engine, WindowAttempt(tasks, quorum, self.helpers, identities_of(admit)), admit, tasks)
+
+    def specs(self, layout: Layout, sites: int) -> Specs:
+        """Return type and shape of each opened sum."""
+        return opened_specs(layout)
 
     def sums(self, layout: Layout, integers: Arrays, sites: int) -> Arrays:
         """Return the sums that a published total stands for."""

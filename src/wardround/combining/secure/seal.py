@@ -23,7 +23,7 @@ NAME = "seal"
 """Name of the array in which seals travel."""
 
 MODULI = {32: 2**61 - 1, 64: 2**127 - 1}
-"""By bits of the integers: primes so large that no difference of two totals is a multiple of them."""
+"""By bits of the integers: primes so large that no difference of two totals is a multiple of them. 8 and 16 bits count as 32."""
 
 _LIMBS = {32: 2, 64: 4}
 LENGTH = sum(_LIMBS.values())
@@ -59,7 +59,7 @@ def weighted(key: bytes, tensor: int, values: np.ndarray, bits: int) -> int:
     Args:
         key: of the weights.
         tensor: its place in the layout.
-        values: int32 or int64.
+        values: int8 to int64.
         bits: 32 or 64.
     """
     flat, words, halves = np.ascontiguousarray(values, f"<i{bits // 8}").reshape(-1), bits // 8, bits // 16
@@ -79,11 +79,12 @@ def weighted(key: bytes, tensor: int, values: np.ndarray, bits: int) -> int:
 
 
 def _hashes(key: bytes, layout: Layout, integers: Arrays) -> dict[int, int]:
-    """Return the weighted sum of all tensors of 32 bits, and that of all tensors of 64."""
+    """Return the weighted sum of all tensors of up to 32 bits, and that of all tensors of 64."""
     found = dict.fromkeys(MODULI, 0)
     weights = keys.derived(key, "", "weights")
     for number, term in enumerate(layout):
-        found[term.bits] = (found[term.bits] + weighted(weights, number, integers[term.name], term.bits)) % MODULI[term.bits]
+        bits = max(term.bits, 32)
+        found[bits] = (found[bits] + weighted(weights, number, integers[term.name], bits)) % MODULI[bits]
     return found
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from wardround.combining.fixedpoint import OutOfBounds, check_total, decoded
+from wardround.combining.fixedpoint import check_total, decoded
 from wardround.combining.secure import keys, window
 from wardround.combining.secure.attempt import EXCHANGE_SECONDS, NOBODY, Relays, insist, staged
 from wardround.combining.secure.window import HELPERS, HelperKey, agreement, classes_of, commitments, passed_on, signer, sums_specs
 from wardround.combining.secure.wording import Broken, finds_fault
 from wardround.combining.secure.words import bond_of, read_signatures
+from wardround.combining.written import OutOfBounds
 from wardround.study.arrays import Arrays
 from wardround.study.files import Data, blocks
 from wardround.study.layout import Layout

@@ -1,11 +1,12 @@
 """Make up rows for any contract: to rehearse a study before anybody opens a patient's record. Synthetic, and labelled so.
 
-All sites share one hidden truth, drawn from `truth_seed`: each input shifts the log-odds of the label's codes. What differs between sites
-is the rows' own `seed`, a `shift` of the inputs (another case mix) and the `prevalence` of the last code.
+All sites share one hidden truth, drawn from `truth_seed`: each input shifts the log-odds of a label's codes. What differs between sites is
+the rows' own `seed`, a `shift` of the inputs (another case mix) and the `prevalence` of the last code of each label.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +14,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field as Bound
 
-from wardround.study.interfaces import Source
+from wardround.study.dataset import stored_as
+from wardround.study.interfaces import Flaw, Source
 from wardround.study.protocol import Contract, Field
 from wardround.study.streams import Stream
 
@@ -54,17 +56,19 @@ class Synthetic(Source):
         truth = Stream.public(self.truth_seed).child("synthetic", "truth")
         owner = np.arange(self.rows) // self.rows_per_patient
         scale = self.effect / max(1, len(contract.inputs)) ** 0.5
-        outputs = len(contract.fields[contract.label].codes or ()) or 1 if contract.label else 1
-        score = np.zeros((self.rows, outputs))
+        outputs = [len(contract.fields[name].codes or ()) or 1 for name in contract.targets]
+        score = np.zeros((self.rows, sum(outputs) or 1))
         columns: dict[str, pl.Series] = {}
         for name, field in contract.fields.items():
-            if name != contract.label:
+            if name not in contract.targets:
                 values, features = self._field(field, owner, here.child(name))
                 if name in contract.inputs:
-                    score += scale * features @ truth.generator(name).standard_normal((features.shape[1], outputs))
+                    score += scale * features @ truth.generator(name).standard_normal((features.shape[1], score.shape[1]))
                 columns[name] = self._with_gaps(values, field, here.child(name))
-        if contract.label:
-            columns[contract.label] = self._label(contract.fields[contract.label], score, here)
+        for name, part in zip(contract.targets, np.split(score, np.cumsum(outputs)[:-1], axis=1), strict=bool(outputs)):
+            own = here if contract.label else here.child(name)
+            label = self._label(contract.fields[name], part, own)
+            columns[name] = self._with_gaps(label, contract.fields[name], own)
         frame = pl.DataFrame({name: columns[name] for name in contract.fields})
         if contract.patient is not None:
             frame = frame.with_columns(
@@ -74,9 +78,26 @@ class Synthetic(Source):
             frame = frame.with_columns(pl.Series(contract.time, _START + here.generator("time").integers(0, _YEARS, self.rows)))
         return frame
 
+    def pictures(self, field: Field, references: pl.Series) -> Iterator[np.ndarray | Flaw]:
+        """Yield the images of these rows; see `Source.pictures`."""
+        rng = Stream.public(self.seed).child("synthetic", "rows").child(references.name)
+        z = self._standard(np.arange(self.rows) // self.rows_per_patient, rng)
+        shape, (low, high), kind = field.shape or (1, 1), field.intensity or (0.0, 255.0), stored_as(field)
+        patch = _patch(shape)
+        for row in references.to_list():
+            noise = rng.generator("pixels", row).standard_normal(shape, dtype=np.float32)
+            bright = np.float32(np.clip(z[row] + self.shift, -2.9, 2.9) / _PER_SPAN)
+            values = low + (high - low) * np.clip(np.float32(0.5) + patch * bright + np.float32(0.08) * noise, 0, 1)
+            yield (np.rint(values) if kind.kind in "iu" else values).astype(kind)
+
     def _field(self, field: Field, owner: np.ndarray, rng: Stream) -> tuple[pl.Series, np.ndarray]:
-        """Return a field's values, and what the truth sees of them [N, features]: a standardised number, or a column a code."""
+        """Return a field's values, and what the truth sees of them [N, features]: a standardised number, or a column a code.
+
+        Of an image the values are row numbers, for `pictures`.
+        """
         z = self._standard(owner, rng)
+        if field.shape is not None:
+            return pl.Series(np.arange(len(owner))), np.clip(z + self.shift, -2.9, 2.9)[:, None]
         if field.range is not None:
             values = _into(field.range, np.clip(z + self.shift, -2.9, 2.9))
             return pl.Series(values), _standardised(field.range, values)[:, None]
@@ -111,6 +132,15 @@ class Synthetic(Source):
         index = np.minimum((upto < rng.generator("label").random(len(score))[:, None]).sum(axis=1), score.shape[1] - 1)
         codes = field.codes or ()
         return pl.Series([codes[one] for one in index], dtype=pl.String)
+
+
+def _patch(shape: tuple[int, ...]) -> np.ndarray:
+    """Return float32 [*shape]: 1 in the middle, falling off to the sides; the same in every channel."""
+    found = np.ones(shape, dtype=np.float32)
+    for axis, size in enumerate(shape[1:], start=1):
+        place = (np.arange(size) + 0.5) / size - 0.5
+        found *= np.exp(-np.square(place / 0.2)).astype(np.float32).reshape([-1 if one == axis else 1 for one in range(len(shape))])
+    return found
 
 
 def _into(span: tuple[float, float], z: np.ndarray) -> np.ndarray:

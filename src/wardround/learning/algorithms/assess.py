@@ -99,8 +99,8 @@ def groups_of(contract: Contract, wanted: Mapping[str, tuple[float, ...]]) -> tu
     """
     found: list[Group] = []
     for name, edges in sorted(wanted.items()):
-        if name not in contract.fields or name == contract.label:
-            known = [one for one in contract.fields if one != contract.label]
+        if name not in contract.fields or name in contract.targets:
+            known = [one for one in contract.fields if one not in contract.targets]
             raise ProtocolError(f"phases.subgroups.{name}: is no field of the contract that can divide patients.", nearest(name, known))
         one = contract.fields[name]
         if one.codes is not None and edges:
@@ -130,9 +130,7 @@ class Assess(Algorithm):
         if not protocol.evaluates:
             remedy = "Use a phase of kind 'evaluate', or write kind = \"evaluation\" at the top of the study file."
             raise ProtocolError(f"phases.{phase.name}: 'assess' tests a model that comes as a file.", remedy)
-        if protocol.contract.fields[protocol.contract.label].codes is None:
-            message = f"phases.{phase.name}: 'assess' tests models that tell classes apart, and the label is a number."
-            raise ProtocolError(message, "Name a label with codes.")
+        _classes(protocol, phase.name)
         model = protocol.model_plugin
         if isinstance(model, Finished):
             model.fits(protocol)
@@ -220,6 +218,23 @@ class Assess(Algorithm):
             return held
         held[1:] = hidden_groups(groups, [sums[f"groups/{place}/patients"] for place in range(len(groups))], least)
         return np.ones_like(held) if small(sums[f"{MODEL}/patients"], least) else held
+
+
+def _classes(protocol: Protocol, phase: str) -> None:
+    """Refuse a question whose answers are not the codes of one label.
+
+    Raises:
+        ProtocolError: there are several labels, the label is a number, or its codes are grades.
+    """
+    where, remedy = f"phases.{phase}: 'assess' tests models that tell classes apart", "Name a label with codes"
+    if protocol.contract.labels:
+        raise ProtocolError(f"{where}, and the contract has several labels.", f"{remedy}, and test each finding in a study of its own.")
+    codes = protocol.contract.fields[protocol.contract.label].codes
+    if codes is None:
+        raise ProtocolError(f"{where}, and the label is a number.", f"{remedy}.")
+    if protocol.outputs != (1 if len(codes) == 2 else len(codes)):
+        message = f"{where}, and a question of kind {protocol.question.kind!r} asks for something else."
+        raise ProtocolError(message, "Use kind = 'binary' or 'multiclass' under [question].")
 
 
 def small(tally: np.ndarray, least: int) -> bool:

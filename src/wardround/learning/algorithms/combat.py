@@ -78,8 +78,8 @@ class Combat(Algorithm):
             if name not in contract.inputs or contract.fields[name].range is None:
                 raise ProtocolError(f"{where}.fields: {name!r} is no number among the inputs.", "Name number inputs.")
         for name in self.options.covariates:
-            if name == contract.label or name in self.about.fields:
-                reason = "is the label, which nobody knows of a new patient" if name == contract.label else "is itself harmonised"
+            if name in contract.targets or name in self.about.fields:
+                reason = "is the label, which nobody knows of a new patient" if name in contract.targets else "is itself harmonised"
                 raise ProtocolError(f"{where}.covariates: {name!r} {reason}.", "Leave it out.")
             if contract.fields[name].missing != "refuse" or contract.fields[name].outside != "refuse":
                 message = f"{where}.covariates: {name!r} may be missing, and a covariate may not."

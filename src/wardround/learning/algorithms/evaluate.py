@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
+from wardround.learning.algorithms.fedavg import PRIVATE
 from wardround.learning.norm import no_norm, norm_here
 from wardround.learning.questions.curves import HEAVIEST
 from wardround.learning.rows import batch_of
@@ -26,6 +28,9 @@ from wardround.study.layout import Term
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Total
+
+OF_A_SITE: Mapping[str, str] = MappingProxyType({"local": "own model", "personalised": "personal model"})
+"""Models of a site's own, by what the phases that make them give (`Algorithm.gives`)."""
 
 INTERVAL = "interval"
 """What validation rows are asked for at the end: whatever chooses a threshold or an interval."""
@@ -48,7 +53,8 @@ class Evaluate(Algorithm):
         """Return one answer: histograms of scores."""
         replicates = self.protocol.evaluation.replicates
         again = f", those of test rows also {replicates} times with random private counts" if replicates else ""
-        models = "the trained and of the local model" if len(self.models) > 1 else "the trained model"
+        words = {"federated": "the trained", "local": "of the local", "personalised": "of the hospital's personalised"}
+        models = f"{' and '.join(words[name] for name in self.models)} model"
         question = self.protocol.question_plugin
         by_class = ", in all and by class," if question.groups(self.protocol.outputs) > 1 else ""
         return (
@@ -59,12 +65,11 @@ class Evaluate(Algorithm):
     @property
     def models(self) -> tuple[str, ...]:
         """Return the names of the models that are tested."""
-        return ("federated", "local") if self.protocol.giving("own model", before=self.phase) is not None else ("federated",)
+        return ("federated", *(name for name, what in OF_A_SITE.items() if self.protocol.giving(what, before=self.phase) is not None))
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State:
         """Return the model to be tested; after a refit also the one that validation judged, since the other has seen validation rows."""
-        trained = earlier[str(protocol.giving("model", before=self.phase))].results
-        return State(self.phase, 0, {name: value for name, value in trained.items() if name.startswith(("params/", "norm/", "validated/"))})
+        return State(self.phase, 0, shared_model(protocol, earlier, self.phase))
 
     def ask(self, state: State) -> Ask:
         """Ask for histograms on test rows, with replicates, and on validation rows."""
@@ -86,11 +91,15 @@ class Evaluate(Algorithm):
         one whose test or validation patients are too few for the question to let sums about them be seen.
         """
         weights = bootstrap_weights(data, int(ask.options["replicates"]), rng)
+        trained = str(self.protocol.giving("model", before=self.phase))
         shared = norm_here(self.protocol, under(ask.arrays, "norm"), data)
-        sums = put_under("federated", judged(self.protocol, scorer(self.protocol, ask.arrays, shared, data), data, weights))
-        own = mine.get(str(self.protocol.giving("own model", before=self.phase)))
-        if own is not None:
-            sums.update(put_under("local", judged(self.protocol, scorer(self.protocol, own, under(own, "norm"), data), data, weights)))
+        federated = scorer(self.protocol, as_used_here(ask.arrays, mine, trained), shared, data)
+        sums = put_under("federated", judged(self.protocol, federated, data, weights))
+        for name, what in OF_A_SITE.items():
+            own = mine.get(str(self.protocol.giving(what, before=self.phase)))
+            if own is not None and name in self.models:
+                score = scorer(self.protocol, own, under(own, "norm"), data)
+                sums.update(put_under(name, judged(self.protocol, score, data, weights)))
         held = self._held(data)
         told = {name: value for name, value in sums.items() if name.split("/")[1] not in held}
         return Answer({term.name: told.get(term.name, np.zeros(term.shape)) for term in ask.layout}), sums
@@ -106,6 +115,31 @@ class Evaluate(Algorithm):
         return Done(self.phase, 1, total.sums)
 
 
+def shared_model(protocol: Protocol, earlier: Mapping[str, Done], before: str) -> dict[str, np.ndarray]:
+    """Return the last model that was trained together before a phase, as a later phase sends it to every site."""
+    trained = earlier[str(protocol.giving("model", before=before))].results
+    model = {name: value for name, value in trained.items() if name.startswith(("params/", "norm/", "validated/"))}
+    chosen = {"choice": trained["choice"]} if protocol.model.private and "choice" in trained else {}
+    return {**model, **chosen}
+
+
+def as_used_here(model: Arrays, mine: Mapping[str, Arrays], trained: str) -> Arrays:
+    """Return a federated model as a site uses it: with the site's own private parts, where there are any.
+
+    Args:
+        model: `params/...`, and `validated/...` where others than these were judged by validation rows; "choice" of a grid.
+        mine: what the site kept, by phase.
+        trained: name of the training phase.
+    """
+    own = under(mine.get(trained, {}), PRIVATE)
+    before = under(mine.get(f"{trained}.{int(model['choice'])}", {}), PRIVATE) if "choice" in model else own
+    aborted = "validated" in {name.split("/")[0] for name in model} and all(
+        np.array_equal(model[f"params/{name}"], value) for name, value in under(model, "validated").items()
+    )  # a refit that diverged: what was judged before it stands, with the parts of that time
+    used = {**model, **put_under("params", before if aborted else own or before)}
+    return {**used, **put_under("validated", before)} if under(model, "validated") else used
+
+
 def _poisson_steps() -> np.ndarray:
     """Return where a uniform 32-bit word passes from one value of Poisson(1), cut at `HEAVIEST`, to the next."""
     shares = np.cumsum([1 / math.factorial(value) for value in range(HEAVIEST)]) / math.e
@@ -115,17 +149,18 @@ def _poisson_steps() -> np.ndarray:
 POISSON_STEPS = _poisson_steps()
 
 
-def bootstrap_weights(data: Dataset, replicates: int, rng: Stream) -> np.ndarray | None:
-    """Return int64 [1 + replicates, N] weights of the test rows: ones, then Poisson(1) by patient; None for no replicates.
+def bootstrap_weights(data: Dataset, replicates: int, rng: Stream, role: str = "test") -> np.ndarray | None:
+    """Return int64 [1 + replicates, N] weights of the rows of a role: ones, then Poisson(1) by patient; None for no replicates.
 
     Args:
         data: the site's snapshot.
         replicates: how many.
         rng: the site's private stream; weights that somebody can guess give single patients' scores away.
+        role: whose rows.
     """
     if not replicates:
         return None
-    patients = data.patient[data.rows("test")]
+    patients = data.patient[data.rows(role)]
     known, place = np.unique(patients, return_inverse=True)
     words = rng.words(replicates * len(known), "bootstrap").reshape(replicates, len(known))
     drawn = np.searchsorted(POISSON_STEPS, words, side="right").astype(np.int64)

@@ -1,83 +1,69 @@
 """Try a grid of settings and keep the one that validation likes best.
 
 Each setting is a phase of its own ("train.0", "train.1", ...); the phase with the plain name chooses among them, and, where the protocol
-says so, trains the choice again on training and validation rows together. Only validation rows decide.
+says so, trains the choice again on training and validation rows together. Only validation rows decide. It is the same for every method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wardround.learning.algorithms.fedavg import FedAvg
-from wardround.learning.options import FedAvgOptions
 from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Algorithm
-from wardround.study.plugins import validated
+from wardround.study.plugins import find, validated
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Total
 
+if TYPE_CHECKING:
+    from wardround.learning.algorithms.fedavg import FedAvg
 
-def grid(protocol: Protocol, phase: Phase) -> list[FedAvgOptions]:
-    """Return the settings that the protocol wants tried for a training phase; one when there is nothing to tune.
+
+def grid(protocol: Protocol, phase: Phase) -> list[Any]:
+    """Return the settings that the protocol wants tried for a training phase, each the method's options; one when there is nothing to tune.
 
     Raises:
         ProtocolError: `evaluation.tune` names something that is not an option, or gives an impossible value.
     """
-    tune = protocol.evaluation.tune
-    settings: list[FedAvgOptions] = []
+    tune, options_class = protocol.evaluation.tune, find("algorithm", phase.kind).Options
+    settings: list[Any] = []
     for values in product(*tune.values()):
         options = {**phase.options, **dict(zip(tune, values, strict=True))}
         try:
-            settings.append(validated(FedAvgOptions, options, f"phases.{phase.name}"))
+            settings.append(validated(options_class, options, f"phases.{phase.name}"))
         except ProtocolError as error:
             raise ProtocolError(f"evaluation.tune: {error.message}", error.remedy) from error
     return settings
 
 
-@dataclass(frozen=True)
-class Candidate(FedAvg):
-    """Train with one setting of the grid; one that diverges at once is a bad setting, not the end of the study."""
-
-    parent: str = ""
-
-    @property
-    def place(self) -> str:
-        """Return the name of the phase that chooses."""
-        return self.parent
-
-    def cut_short(self, state: State) -> Done | None:
-        """Return the best round before training diverged, which may be the initial parameters with no score."""
-        return self.finish(state.arrays, state.round, state.round, "quorum")
+def expanded(method: type[FedAvg], protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
+    """Return a method once; or, with a grid or a refit, once for each setting, and the choice between them."""
+    settings = grid(protocol, phase)
+    if len(settings) == 1 and not protocol.evaluation.refit:
+        return (method(phase.name, protocol, settings[0]),)
+    names = [f"{phase.name}.{number}" for number in range(len(settings))]
+    tried = tuple(method(name, protocol, setting, phase.name) for name, setting in zip(names, settings, strict=True))
+    return (*tried, Tuned(phase.name, protocol, settings[0], tried))
 
 
 @dataclass(frozen=True)
-class Tuned(FedAvg):
+class Tuned(Algorithm):
     """Choose among trained candidates by validation; refit the choice where the protocol says so."""
 
-    candidates: tuple[Candidate, ...] = field(default=())
-
-    @classmethod
-    def expand(cls, protocol: Protocol, phase: Phase) -> tuple[Algorithm, ...]:
-        """Return plain federated averaging; or, with a grid or a refit, one candidate for each setting and the choice between them."""
-        settings = grid(protocol, phase)
-        plain = FedAvg.expand(protocol, phase.model_copy(update={"options": asdict(settings[0])}))
-        if len(settings) == 1 and not protocol.evaluation.refit:
-            return plain
-        names = [f"{phase.name}.{number}" for number in range(len(settings))]
-        tried = tuple(Candidate(name, protocol, setting, phase.name) for name, setting in zip(names, settings, strict=True))
-        return (*tried, cls(phase.name, protocol, settings[0], tried))
+    gives = "model"
+    candidates: tuple[FedAvg, ...] = field(default=())
 
     def leaves(self) -> tuple[int, str]:
         """Return the answers of the refit, if there is one."""
         most = max(candidate.options.rounds for candidate in self.candidates)
-        return (most if self.protocol.evaluation.refit else 0), super().leaves()[1]
+        return (most if self.protocol.evaluation.refit else 0), self.candidates[0].leaves()[1]
 
     def begin(self, protocol: Protocol, earlier: Mapping[str, Done], rng: Stream) -> State | Done:
         """Return the best candidate as it is, or the first state of its refit.
@@ -110,8 +96,9 @@ class Tuned(FedAvg):
         return self.ask(State(self.phase, round, {**ask.arrays, "choice": np.asarray(int(ask.options["choice"]))}))
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
-        """Train with the chosen setting."""
-        return self.candidates[int(ask.options["choice"])].answer(ask, data, mine, rng)
+        """Train with the chosen setting; what this site keeps of the refit is its own, not the candidate's."""
+        chosen = self.candidates[int(ask.options["choice"])]
+        return chosen.answer(ask, data, {chosen.phase: mine.get(self.phase, {})}, rng)
 
     def advance(self, state: State, total: Total) -> State | Done:
         """Step; end after as many rounds as the chosen candidate's best had seen."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class NoModel(Model):
     """Stand where a protocol names a model."""
 
-    def build(self, inputs: int, outputs: int) -> nn.Module:
+    def build(self, inputs: tuple[int, ...], outputs: int) -> nn.Module:
         """Refuse.
 
         Raises:

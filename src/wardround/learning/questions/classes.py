@@ -38,6 +38,23 @@ def patients_by_class(batch: Batch, classes: int) -> np.ndarray:
     return np.array([len(np.unique(batch["patient"])), *each], dtype=np.int64)
 
 
+def confusions(truth: np.ndarray, predicted: np.ndarray, classes: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return int64 [K, K] (truth, prediction), how many rows have each pair; or [R, K, K] with weights [R, N]."""
+    place = truth * classes + predicted
+    if weights is None:
+        return np.bincount(place, minlength=classes * classes).reshape(classes, classes)
+    table = np.zeros((classes * classes, len(weights)), dtype=np.int64)
+    np.add.at(table, place, weights.T)
+    return table.T.reshape(-1, classes, classes)
+
+
+def present_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis of those that exist; NaN where none does."""
+    known = ~np.isnan(values)
+    number = np.sum(known, axis=-1)
+    return np.where(number > 0, np.sum(np.where(known, values, 0.0), axis=-1) / np.where(number > 0, number, 1), np.nan)
+
+
 def enough_by_class(tally: np.ndarray) -> bool:
     """Say whether a tally has at least 30 patients, and 5 of each class."""
     return bool(tally[0] >= 30 and np.all(tally[1:] >= 5))

@@ -9,7 +9,7 @@ import numpy as np
 
 from wardround.learning.questions import curves
 from wardround.learning.questions.binary import LARGEST_LOSS
-from wardround.learning.questions.classes import BETTER, enough_by_class, guessing, label_codes, patients_by_class
+from wardround.learning.questions.classes import BETTER, confusions, enough_by_class, guessing, label_codes, patients_by_class, present_mean
 from wardround.study.arrays import Arrays
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Batch, Question
@@ -67,14 +67,9 @@ class Multiclass(Question):
         log_p = output - log_total[:, None]
         rest = np.log(np.maximum(-np.expm1(np.minimum(log_p, -1e-300)), 1e-300))
         hist = np.stack([curves.histogram(log_p[:, k] - rest[:, k], target == k, weights) for k in range(classes)], axis=-3)
-        place = target * classes + np.argmax(output, axis=1)
+        table = confusions(target, np.argmax(output, axis=1), classes, weights)
         losses = np.minimum(-log_p[np.arange(len(target)), target], LARGEST_LOSS)
-        if weights is None:
-            confusions = np.bincount(place, minlength=classes * classes).reshape(classes, classes)
-            return {"histogram": hist, "confusions": confusions, "loss": np.sum(losses)}
-        table = np.zeros((classes * classes, len(weights)), dtype=np.int64)
-        np.add.at(table, place, weights.T)
-        return {"histogram": hist, "confusions": table.T.reshape(-1, classes, classes), "loss": np.sum(weights * losses, axis=1)}
+        return {"histogram": hist, "confusions": table, "loss": np.sum(losses) if weights is None else np.sum(weights * losses, axis=1)}
 
     def finalise(self, sums: Arrays, name: str) -> np.ndarray:
         """Return a metric of `Binary`: areas and calibration averaged over the classes present, the Brier score summed over classes."""
@@ -85,9 +80,9 @@ class Multiclass(Question):
         if name == "accuracy":
             return curves.ratio(np.sum(right, axis=(-1, -2)), np.sum(table, axis=(-1, -2)))
         if name == "balanced_accuracy":
-            return _present_mean(curves.ratio(np.sum(right, axis=-1), np.sum(table, axis=-1)))
+            return present_mean(curves.ratio(np.sum(right, axis=-1), np.sum(table, axis=-1)))
         each = curves.MEASURES[name](sums["histogram"])
-        return np.asarray(np.sum(each, axis=-1)) if name == "brier" else _present_mean(each)
+        return np.asarray(np.sum(each, axis=-1)) if name == "brier" else present_mean(each)
 
     def rates_at(self, sums: Arrays, validation: Arrays, specificity: float) -> dict[str, np.ndarray]:
         """Return macro sensitivity and specificity, each class against the rest at its own threshold from validation."""
@@ -96,8 +91,8 @@ class Multiclass(Question):
             curves.rates(sums["histogram"][..., k, :, :], curves.threshold(validation["histogram"][k], specificity)) for k in range(classes)
         ]
         return {
-            "sensitivity": _present_mean(np.stack([pair[0] for pair in pairs], axis=-1)),
-            "specificity": _present_mean(np.stack([pair[1] for pair in pairs], axis=-1)),
+            "sensitivity": present_mean(np.stack([pair[0] for pair in pairs], axis=-1)),
+            "specificity": present_mean(np.stack([pair[1] for pair in pairs], axis=-1)),
         }
 
     def chance(self, sums: Arrays) -> dict[str, float]:
@@ -125,9 +120,3 @@ class Multiclass(Question):
     def score(self, probability: np.ndarray) -> np.ndarray:
         """Return raw scores [N, K] that give these probabilities."""
         return np.asarray(np.log(np.clip(probability, 1e-12, 1.0)))
-
-
-def _present_mean(values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    number = np.sum(known, axis=-1)
-    return np.where(number > 0, np.sum(np.where(known, values, 0.0), axis=-1) / np.where(number > 0, number, 1), np.nan)

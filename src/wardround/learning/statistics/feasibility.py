@@ -84,8 +84,8 @@ class Criterion:
     def wrong(self, contract: Contract) -> tuple[str, str] | None:
         """Return what does not fit the contract, and what to do; None where all does."""
         field = contract.fields.get(self.field)
-        if field is None:
-            return f"the contract has no field {self.field!r}", nearest(self.field, contract.fields)
+        if field is None or field.type == "image":
+            return f"the contract has no field {self.field!r} to count", nearest(self.field, sorted(set(contract.fields) - {self.field}))
         if self.known and self.missing == "included":
             return f"{self.field!r} is met by every row", "Leave out known, or missing."
         if (len(self.bounds) > 0) + (len(self.one_of) > 0) + self.known != 1:

@@ -134,7 +134,7 @@ class Statistic(Algorithm):
         return Term.sized(name, shape, np.full(shape, float(bounds.examples)), bounds.sites, bits=64)
 
     def named(self, option: str, wanted: Sequence[str], kind: str = "") -> tuple[str, ...]:
-        """Return the fields that an option names, or all of a type where it names none.
+        """Return the fields that an option names, or all of a type where it names none; images only where they are asked for.
 
         Raises:
             ProtocolError: a field is not in the contract or of another type, or none is left.
@@ -145,9 +145,11 @@ class Statistic(Algorithm):
                 raise ProtocolError(f"{where}: the contract has no field {name!r}.", nearest(name, fields))
             if kind and fields[name].type != kind:
                 raise ProtocolError(f"{where}: {name!r} is a {fields[name].type}, and this needs a {kind}.", "Name another field.")
+            if fields[name].type == "image" and kind != "image":
+                raise ProtocolError(f"{where}: {name!r} is an image, which has no single value.", "Use a phase of kind 'pixels' for it.")
         if len(set(wanted)) < len(wanted):
             raise ProtocolError(f"{where}: names a field twice.", "Leave out the second.")
-        found = tuple(wanted) or tuple(name for name, one in fields.items() if not kind or one.type == kind)
+        found = tuple(wanted) or tuple(name for name, one in fields.items() if one.type == kind or not (kind or one.type == "image"))
         if not found:
             raise ProtocolError(f"{where}: the contract has no field of type {kind}.", "Leave this phase out, or add such a field.")
         return found

@@ -2,10 +2,22 @@
 
 from wardround.study.protocol.contract import Contract, Field
 from wardround.study.protocol.protocol import Protocol
-from wardround.study.protocol.sections import Bounds, Evaluation, ModelSection, Parties, Phase, Privacy, QuestionSection, Rounds, Stop
+from wardround.study.protocol.sections import (
+    Bounds,
+    CodecSection,
+    Evaluation,
+    ModelSection,
+    Parties,
+    Phase,
+    Privacy,
+    QuestionSection,
+    Rounds,
+    Stop,
+)
 
 __all__ = [
     "Bounds",
+    "CodecSection",
     "Contract",
     "Evaluation",
     "Field",

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wardround.study.coded import long_enough
 from wardround.study.errors import ProtocolError
 from wardround.study.findings import Finding, nearest
 from wardround.study.interfaces import Question
 from wardround.study.plugins import find, names
-from wardround.study.protocol import lasting, testing
+from wardround.study.protocol import followed, lasting, robust, testing
 from wardround.study.threshold import IN_GROUPS, LEAST
 
 if TYPE_CHECKING:
@@ -33,16 +34,35 @@ def contradictions(protocol: Protocol) -> list[Finding]:
     )
     checks: list[Callable[[], object]] = [
         lambda: protocol.combiner,
-        partial(question.outputs, protocol.contract),
+        partial(_labels, protocol),
         *(partial(_known, metric, question) for metric in protocol.evaluation.metrics),
     ]
     found = [*_tune(protocol), *_failing(checks), *beside, *lasting.contradictions(protocol), *_apart(protocol)]
-    found = found or [*_target(protocol), *_secure(protocol)]
+    found = found or [
+        *_target(protocol),
+        *_secure(protocol),
+        *_running(protocol),
+        *robust.contradictions(protocol),
+        *followed.contradictions(protocol),
+    ]
     if found:
         return found
     kinds = [find("algorithm", phase.kind, f"phases.{phase.name}.kind") for phase in protocol.phases]
     found = _failing([partial(kind.expand, protocol, phase) for kind, phase in zip(kinds, protocol.phases, strict=True)])
-    return found or _failing([lambda: protocol.algorithms])
+    return found or _failing([lambda: protocol.algorithms]) or _failing([partial(long_enough, protocol)])
+
+
+def _labels(protocol: Protocol) -> None:
+    """Refuse labels that the question does not predict.
+
+    Raises:
+        ProtocolError: one label where it takes several, or the other way round; or labels of another type than it asks for.
+    """
+    question, contract = protocol.question_plugin, protocol.contract
+    if contract.labels and not question.several:
+        message = f"contract.labels: a question of kind {protocol.question.kind!r} predicts one label."
+        raise ProtocolError(message, f"Write label = {contract.labels[0]!r}, or kind = 'multilabel' for several labels of two codes each.")
+    question.outputs(contract)
 
 
 def _known(metric: str, question: Question) -> None:
@@ -108,6 +128,22 @@ def _statistics(protocol: Protocol) -> Iterator[Finding]:
         yield Finding("privacy.counts", says, 'Write counts = true under [privacy], or combine = "secure" under [rounds].')
     if protocol.rounds.combine == "bucketed":
         yield Finding("rounds.combine", "sums in groups are for models, not for counts.", 'Write combine = "secure" or "plain".')
+
+
+def _running(protocol: Protocol) -> Iterator[Finding]:
+    """Yield a finding for BatchNorm's running variances under a method or a server optimiser that can step past zero."""
+    if protocol.model.options.get("norm") != "batch" or "norm" in (*protocol.model.private, *protocol.model.frozen):
+        return
+    for phase in protocol.phases:
+        if phase.kind == "fednova":
+            wrong = "'fednova' can take the sites' mean change several times, and so make running variances of BatchNorm negative."
+            remedy = 'Write kind = "fedavg", or norm = "group" or private = ["norm"] under [model].'
+            yield Finding(f"phases.{phase.name}.kind", wrong, remedy)
+        plain = phase.options.get("server_optimiser", "sgd") == "sgd" and not phase.options.get("server_momentum")
+        if not plain or phase.options.get("server_learning_rate", 1.0) > 1:
+            wrong = "a server optimiser other than the plain mean can make running variances of BatchNorm negative."
+            remedy = 'Write norm = "group" or private = ["norm"] under [model], or leave the server optimiser at its default.'
+            yield Finding(f"phases.{phase.name}.server_optimiser", wrong, remedy)
 
 
 def _target(protocol: Protocol) -> Iterator[Finding]:

@@ -31,9 +31,16 @@ def filled_in(data: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = {**table, **found.get(key, {})}
     contract = found.get("contract")
     if isinstance(contract, dict) and isinstance(contract.get("fields"), dict):
-        fields = {name: {"missing": "count", **one} if isinstance(one, dict) else one for name, one in contract["fields"].items()}
+        fields = {name: _counted(one) for name, one in contract["fields"].items()}
         found["contract"] = {**contract, "fields": fields}
     return found
+
+
+def _counted(field: Any) -> Any:
+    """Return a field whose missing values are counted where nothing else is said; an image has none, and no model sees it."""
+    if not isinstance(field, dict):
+        return field
+    return {"input": False, **field} if field.get("type") == "image" else {"missing": "count", **field}
 
 
 def not_written(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -44,8 +51,11 @@ def not_written(data: Mapping[str, Any]) -> Iterator[Finding]:
         told = isinstance(data.get(key), dict) and set(data[key]) <= {"site_results"}  # which a preflight needs
         if key in data and not (key == "evaluation" and told):
             yield Finding(key, "a study of statistics trains and judges no model.", "Leave this table out.")
-    if isinstance(data.get("contract"), dict) and "label" in data["contract"]:
-        yield Finding("contract.label", "a study of statistics predicts nothing.", "Leave it out; the field may stay among the fields.")
+    for key in ("label", "labels"):
+        if isinstance(data.get("contract"), dict) and key in data["contract"]:
+            yield Finding(
+                f"contract.{key}", "a study of statistics predicts nothing.", "Leave it out; the field may stay among the fields."
+            )
 
 
 def unfit(kind: str, contract: Contract, privacy: Privacy) -> None:
@@ -54,9 +64,10 @@ def unfit(kind: str, contract: Contract, privacy: Privacy) -> None:
     Raises:
         ValueError: names the key.
     """
+    _images(kind, contract)
     if kind == "statistics":
         return
-    if not contract.label:
+    if not contract.targets:
         raise ValueError("contract.label: is missing; add it")
     if kind == "evaluation":
         return
@@ -67,3 +78,18 @@ def unfit(kind: str, contract: Contract, privacy: Privacy) -> None:
             raise ValueError(f"contract.fields.{name}.missing: 'count' is for a study that trains nothing; use mean, indicator or refuse")
     if privacy.smallest_count != SMALLEST_COUNT:
         raise ValueError("privacy.smallest_count: is for a study that trains nothing; leave it out")
+
+
+def _images(kind: str, contract: Contract) -> None:
+    """Refuse images that nothing would look at.
+
+    Raises:
+        ValueError: names the key.
+    """
+    for name, field in contract.fields.items():
+        if field.type != "image" or kind == "statistics":  # `pixels` looks at images; other statistics pass over them
+            continue
+        if kind == "evaluation":
+            raise ValueError(f"contract.fields.{name}: is an image, and a finished model is tested on columns of tables only; leave it out")
+        if name != contract.image:
+            raise ValueError(f"contract.fields.{name}: is an image that the model does not see, so nobody should read it; leave it out")

@@ -26,7 +26,7 @@ from wardround.study.protocol.locate import line_of
 from wardround.study.protocol.plugged import Plugged
 from wardround.study.protocol.protocol import Protocol
 from wardround.study.protocol.section import Section
-from wardround.study.protocol.sections import ModelSection, Phase, QuestionSection
+from wardround.study.protocol.sections import CodecSection, ModelSection, Phase, QuestionSection
 
 WRITTEN_BY_US = ("initial", "rehearsal", "unregistered")
 
@@ -109,6 +109,7 @@ def _plugged(data: Mapping[str, Any]) -> Iterator[tuple[str, str, type[Plugged],
     tables: list[tuple[str, str, type[Plugged], Any]] = [
         ("question", "question", QuestionSection, data.get("question")),
         ("model", "model", ModelSection, data.get("model")),
+        ("codec", "codec", CodecSection, data.get("codec")),
         *(("algorithm", _phase_key(phases, index), Phase, phase) for index, phase in enumerate(phases)),
     ]
     yield from (entry for entry in tables if isinstance(entry[3], dict))

@@ -19,7 +19,7 @@ from wardround.study.protocol.counting import NOTHING
 from wardround.study.protocol.load import WRITTEN_BY_US
 from wardround.study.protocol.protocol import Protocol
 
-_PLUGGED = {"QuestionSection": "question", "ModelSection": "model", "Phase": "algorithm"}
+_PLUGGED = {"QuestionSection": "question", "ModelSection": "model", "CodecSection": "codec", "Phase": "algorithm"}
 _ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n        .+)*)", re.MULTILINE)
 
 

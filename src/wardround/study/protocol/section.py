@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, StringConstraints, field_validator, model_serializer
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
 
@@ -13,6 +13,18 @@ class Section(BaseModel):
     """Be one table of `study.toml`, immutable once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that came after the first release: left out of the signed plan at their default, so that older plans keep their digest."""
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = inner(self)
+        return {
+            key: value
+            for key, value in found.items()
+            if key not in self.later or getattr(self, key) != type(self).model_fields[key].default
+        }
 
     @field_validator("*", mode="after")
     @classmethod

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from wardround.study.protocol.plugged import Plugged
 from wardround.study.protocol.section import Name, Section
 
 SMALLEST_COUNT = 10
 
+ROLLBACKS = 3
+"""How often a training phase goes back to the round that is kept; when one more is needed, it ends."""
+
 
 class QuestionSection(Plugged):
     """Say what is to be learnt.
 
     Attributes:
-        kind: "binary", "multiclass" or "regression" (entry-point name).
+        kind: "binary", "multiclass", "ordinal", "multilabel" or "regression" (entry-point name).
         title: one line.
         purpose: what the model is for; the sites agree to this purpose and no other.
     """
@@ -44,6 +47,11 @@ class Parties(Section):
     expires: datetime.date | None = None
 
 
+def _listed(value: Any) -> Any:
+    """Return a list as the tuple that is meant; a plugged section is gathered first, and then holds lists."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class ModelSection(Plugged):
     """Name the model and what its inputs are normalised by.
 
@@ -53,11 +61,29 @@ class ModelSection(Plugged):
             taken away first, by a phase of that kind) or "none" (the contract's ranges).
         file: in an evaluation study: name of the model's file, which lies beside the study file; its digest stands in the signed plan.
         trained_on: in an evaluation study: on which patients the model was trained, and why none of them is tested here.
+        private: parts that stay at each hospital, which trains its own: "norm" (normalising layers: FedBN), "head" (the last layer) or
+            "intercept" (the bias of the last layer).
+        frozen: parts that are neither trained nor sent, but stay as they are at the start: "body", "norm" or "head".
+        start: name of a file with parameters to start from, which lies beside the study file; what it lacks is initialised as ever.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"private", "frozen", "start"})
 
     normalise: Literal["federated", "site", "combat", "none"] = "federated"
     file: Annotated[str, StringConstraints(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] = ""
     trained_on: Annotated[str, Field(max_length=2000)] = ""
+    private: Annotated[tuple[Literal["norm", "head", "intercept"], ...], BeforeValidator(_listed)] = ()
+    frozen: Annotated[tuple[Literal["body", "norm", "head"], ...], BeforeValidator(_listed)] = ()
+    start: Annotated[str, StringConstraints(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] = ""
+
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        both = sorted({*self.private} & {*self.frozen})
+        if both:
+            raise ValueError(f"private: {both[0]!r} is frozen as well, so nobody would train it; leave it out of one of them")
+        if {"body", "head"} <= {*self.frozen} or ("body" in self.frozen and "head" in self.private):
+            raise ValueError("frozen: nothing is left that hospitals train together; leave a part out")
+        return self
 
 
 class Phase(Plugged):
@@ -69,6 +95,14 @@ class Phase(Plugged):
     """
 
     name: Name
+
+
+class CodecSection(Plugged):
+    """Say how the sums of a training travel in fewer bytes.
+
+    Attributes:
+        kind: "quantised", "topk", "float16", "bfloat16" or another entry-point name.
+    """
 
 
 class Bounds(Section):
@@ -95,7 +129,13 @@ class Rounds(Section):
         attempts: how often a round that missed its quorum is asked again before the study stops.
         combine: how answers are added up (entry-point name of a combiner).
         helpers: of a sum of one message, the three sites that hold the seeds of its masks.
+        hostile: of a robust rule ("trimmed_mean", "geometric_median", "multi_krum" or "median"), how many sites may be hostile.
+        mixing: of a robust rule: each update is averaged with its nearest neighbours first.
+        down: what sites are given each round: the "model", or the "totals" of the rounds since, from which each works out the model itself.
+            Where single sites' sums are hidden it is always the totals.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"hostile", "mixing", "down"})
 
     quorum: Annotated[int, Field(ge=1)]
     due_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = 3600
@@ -103,6 +143,9 @@ class Rounds(Section):
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
     combine: Name = "plain"
     helpers: tuple[Name, ...] = ()
+    hostile: Annotated[int, Field(ge=0, le=10_000)] = 0
+    mixing: bool = True
+    down: Literal["model", "totals"] = "model"
 
 
 class Privacy(Section):
@@ -181,11 +224,15 @@ class Stop(Section):
         target: value of the primary metric that is enough, or None.
         patience: rounds without improvement before it ends, or None.
         keep: "best" (the round with the best validation) or "last".
+        rollback: how much worse than the kept round a round may be, in the unit of the primary metric; a worse one is undone. None: any.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"rollback"})
 
     target: float | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     keep: Literal["best", "last"] = "best"
+    rollback: Annotated[float, Field(gt=0, le=1e6)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from wardround.study.plugins import find
-from wardround.study.protocol import counted, lasting, secured, tested
+from wardround.study.protocol import counted, followed, lasting, robust, secured, tested
 from wardround.study.protocol.contract import Field
 from wardround.study.protocol.protocol import Protocol
+from wardround.study.protocol.sections import ROLLBACKS
 from wardround.study.threshold import LEAST
 
 _COMPARED = {
@@ -116,6 +117,8 @@ def as_text(parts: list[Part], width: int = 100) -> str:
 def _privacy(protocol: Protocol) -> Iterator[str]:
     if protocol.privacy.mode == "none":
         yield "No differential privacy: no noise is added, so there is no proven limit to what sums and model reveal about one patient."
+    if protocol.model.options.get("norm") == "batch" and "norm" not in protocol.model.private:
+        yield "BatchNorm: means and variances that the model keeps of patients' pictures leave with it; no privacy can be claimed for them."
     if protocol.hides:
         yield from secured.promised(protocol)
     else:
@@ -127,12 +130,14 @@ def _privacy(protocol: Protocol) -> Iterator[str]:
 
 
 def _question(protocol: Protocol) -> Iterator[str]:
-    label = protocol.contract.fields[protocol.contract.label]
+    contract = protocol.contract
     yield f"{protocol.question.title} (study {protocol.study})."
     yield f"Purpose: {protocol.question.purpose}"
-    codes = f", one of {', '.join(label.codes)}" if label.codes else ""
-    kind, inputs = protocol.model.kind, len(protocol.contract.inputs)
-    yield f"A model of kind {kind!r} predicts {protocol.contract.label!r}{codes} from {inputs} inputs."
+    kind, inputs = protocol.model.kind, len(contract.inputs)
+    codes = {name: ", ".join(contract.fields[name].codes or ()) for name in contract.targets}
+    listed = "; ".join(f"{name!r}{one and ', one of '}{one}" for name, one in codes.items())
+    seen = f"{inputs} inputs" if contract.image is None else "an image"
+    yield f"A model of kind {kind!r} predicts {listed} from {seen}."
     if protocol.unregistered:
         yield f"Unregistered code takes part ({', '.join(protocol.unregistered)}), not covered by this page. No hospital should run it."
 
@@ -154,19 +159,26 @@ def _reads(protocol: Protocol) -> Iterator[str]:
     if contract.time:
         yield f"The time of each row ({contract.time!r})."
     fields = [(name, field) for name, field in contract.fields.items() if name in contract.inputs]
-    others = [name for name in contract.fields if name not in contract.inputs and name != contract.label]
+    others = [name for name in contract.fields if name not in contract.inputs and name not in contract.targets]
     yield f"Inputs: {'; '.join(f'{name} ({_described(field)})' for name, field in fields)}."
     if others:
         yield f"Read, but not seen by the model: {', '.join(others)}."
     for rule, names in groupby(sorted(fields, key=lambda one: one[1].missing), key=lambda one: one[1].missing):
         listed = [name for name, _ in names]
         yield f"A missing value in {'any input' if len(listed) == len(fields) else ', '.join(listed)}: {_MISSING[rule]}."
+    unknown = [name for name in contract.labels if contract.fields[name].missing == "unknown"]
+    if unknown:
+        yield f"May be unknown, and then left out of training and tests of that label alone: {', '.join(unknown)}."
     yield _NORMALISED[protocol.model.normalise]
     yield from lasting.said(protocol)
 
 
 def _described(field: Field) -> str:
     about = field.description and f"{field.description}, "
+    if field.shape is not None and field.intensity is not None:
+        size, (low, high) = " x ".join(map(str, field.shape[1:])), field.intensity
+        channels = "1 channel" if field.shape[0] == 1 else f"{field.shape[0]} channels"
+        return f"{about}an image of {size} in {channels}, intensities {low:g} to {high:g}"
     if field.range is not None:
         return f"{about}{field.range[0]:g} to {field.range[1]:g}{'' if field.unit == '1' else f' {field.unit}'}"
     return f"{about}one of {', '.join(field.codes or ())}"
@@ -181,6 +193,8 @@ def _leaves(protocol: Protocol) -> Iterator[str]:
         settings = f" for {len(group) - 1} settings" if len(group) > 1 else ""
         yield f"{number}. {phase.name}: at most {_messages(sum(counts))}{settings}, with {group[0].leaves()[1]}."
     yield f"Together at most {_messages(together)}, apart from repeated ones. Each is written to the hospital's own log before it is sent."
+    if protocol.codec_plugin is not None:
+        yield protocol.codec_plugin.said
     if protocol.hides:
         yield secured.said_beside(protocol)
     if protocol.tells:
@@ -244,15 +258,19 @@ def _stop(protocol: Protocol) -> Iterator[str]:
     if stop.patience is not None:
         yield f"Earlier when {metric} on validation patients has not improved for {stop.patience} rounds."
     yield f"The model kept is that of the {'best round on validation' if stop.keep == 'best' else 'last round'}."
+    if stop.rollback is not None:
+        worse = f"worse than the kept one's by more than {stop.rollback:g}"
+        yield f"A round whose {metric} is {worse} is undone; {ROLLBACKS} such rounds end training."
 
 
 def _judged(protocol: Protocol) -> Iterator[str]:
     plan = protocol.evaluation
     beside = f"Sensitivity is given at specificity {plan.specificity:g}."
-    if protocol.contract.fields[protocol.contract.label].range is not None:
+    if any(protocol.contract.fields[name].range is not None for name in protocol.contract.targets):
         beside = "Prediction intervals are chosen on validation patients; which share of test patients they hold is counted."
     yield f"By {', '.join(plan.metrics)} on test patients; the first decides. {beside}"
-    yield f"Each hospital, against its own model: gains, no worse (by more than {plan.margin:g}), loses, or too few patients to say."
+    whose = "with the model it made of the shared one" if protocol.giving("personal model") else "with the shared model"
+    yield f"Each hospital, {whose}, against its own: gains, no worse (by more than {plan.margin:g}), loses, or too few patients to say."
     if plan.replicates:
         yield f"Intervals come from {plan.replicates} bootstrap replicates by patient, drawn privately at each hospital."
     if plan.compare:
@@ -266,8 +284,10 @@ def _judged(protocol: Protocol) -> Iterator[str]:
 def _rounds(protocol: Protocol) -> Iterator[str]:
     rounds = protocol.rounds
     yield f"A round counts with the answers of at least {rounds.quorum} hospitals. Each has {_duration(rounds.due_seconds)} to answer."
+    yield from followed.said(protocol)
     if protocol.hides:
         yield from secured.closing(protocol)
+    yield from robust.said(protocol)
     yield f"With fewer it is asked again, at most {rounds.attempts} times in all; then the study stops. Who was absent or refused is named."
 
 

@@ -65,7 +65,7 @@ def reads(protocol: Protocol, described: Callable[..., str]) -> Iterator[str]:
     else:
         yield "No patient identifiers: every row counts as a patient of its own, and all figures are about rows."
     yield f"Inputs: {'; '.join(f'{name} ({described(contract.fields[name])})' for name in contract.inputs)}."
-    others = [name for name in contract.fields if name not in contract.inputs and name != contract.label]
+    others = [name for name in contract.fields if name not in contract.inputs and name not in contract.targets]
     if others:
         yield f"Read, but not seen by the model: {', '.join(others)}."
     fill = protocol.model.options.get("fill") or {}
