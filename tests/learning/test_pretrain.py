@@ -79,6 +79,16 @@ def test_nothing_of_the_last_layer_is_asked_for() -> None:
     assert shapes and not any(name.startswith("head") for name in shapes)
 
 
+def test_only_what_is_sent_is_trained() -> None:
+    free = agreed()
+    for parts in ({}, {"private": ("norm",)}):
+        study = free.changed(model=free.model.model_copy(update=parts), stop=free.stop.model_copy(update={"keep": "last"}))
+        algorithm = study.by_phase["before"]
+        network = algorithm._with_projection()  # type: ignore[attr-defined]
+        trained = {name for name, one in network.named_parameters() if one.requires_grad}
+        assert trained and trained == set(algorithm.moving(initial_parameters(study)))  # type: ignore[attr-defined]
+
+
 def test_the_loss_is_that_of_the_paper() -> None:
     """Chen et al. 2020, equation 1, written out."""
     import torch

@@ -13,7 +13,7 @@ Source: Li et al., Ditto: Fair and robust federated learning through personaliza
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from wardround.learning.fit import validation_score
 from wardround.learning.network import fill, new_network, parameters_of, use_as_it_is
 from wardround.learning.options import FedAvgOptions
 from wardround.learning.pictures import Pictures
+from wardround.learning.pull import pull
 from wardround.learning.train import corrected, optimiser_for, train
 from wardround.study.arrays import Arrays
 from wardround.study.errors import DataError
@@ -96,7 +97,7 @@ def in_passes(protocol: Protocol, shared: Arrays, parts: Collection[str], rows: 
     _hold(protocol, network, chosen, parts)
     optimiser = optimiser_for(network, how.local)
     if how.pull:
-        corrected(optimiser, network, _pull(network, shared, how.pull))
+        corrected(optimiser, network, pull(network, how.pull))
     best = Tuned(shared, 0, validation_score(protocol, network, validation))
     for number in range(1, how.passes + 1):
         try:
@@ -117,20 +118,6 @@ def _hold(protocol: Protocol, network: nn.Module, chosen: Collection[str], parts
     if not parts or "norm" in parts:
         return
     use_as_it_is(network, lambda name: "norm" in protocol.model_plugin.parts(name))
-
-
-def _pull(network: nn.Module, shared: Arrays, pull: float) -> Callable[[nn.Module], None]:
-    """Return what adds the pull's gradient."""
-    import torch
-
-    centre = {name: torch.from_numpy(np.array(shared[name])) for name, _ in network.named_parameters()}
-
-    def correct(changed: nn.Module) -> None:
-        for name, parameter in changed.named_parameters():
-            if parameter.grad is not None:
-                parameter.grad.add_(parameter.detach() - centre[name], alpha=pull)
-
-    return correct
 
 
 def exactly(protocol: Protocol, shared: Arrays, parts: Collection[str], training: Batch, validation: Batch, pull: float) -> Tuned:

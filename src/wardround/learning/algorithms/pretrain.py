@@ -27,6 +27,7 @@ from wardround.study.arrays import Arrays, put_under, under
 from wardround.study.dataset import Dataset
 from wardround.study.errors import ProtocolError
 from wardround.study.interfaces import Algorithm
+from wardround.study.plugins import validated
 from wardround.study.protocol import Phase, Protocol
 from wardround.study.streams import Stream
 from wardround.study.task import Answer, Ask, Done, State, Total
@@ -67,7 +68,7 @@ class Pretrain(FedAvg):
             raise ProtocolError(f"phases.{phase.name}: 'pretrain' varies pictures, and the inputs are columns of a table.", remedy)
         if "body" in protocol.model.frozen:
             raise ProtocolError(f"phases.{phase.name}: the body is frozen, so there is nothing to pretrain.", "Leave the phase out.")
-        (found,) = Algorithm.expand.__func__(cls, protocol, phase)  # type: ignore[attr-defined]
+        found = cls(phase.name, protocol, validated(cls.Options, phase.options, f"phases.{phase.name}"))
         if not found.options.augment:
             raise ProtocolError(f"phases.{phase.name}.augment: without it a picture is only like itself.", "Name some changes.")
         refuse_unfit(found.options.augment, protocol.inputs)
@@ -100,13 +101,13 @@ class Pretrain(FedAvg):
 
     def answer(self, ask: Ask, data: Dataset, mine: Mapping[str, Arrays], rng: Stream) -> tuple[Answer, Arrays | None]:
         """Train the received body under the common projection on this site's pictures."""
-        from wardround.learning.network import fill, reproducible
+        from wardround.learning.network import fill, parameters_of, reproducible
 
         norm = norm_here(self.protocol, under(ask.arrays, "norm"), data)
         sent = under(ask.arrays, "params")
         received, network = self.moving(sent), self._with_projection()
         with reproducible(rng):
-            projection = {name: value for name, value in _state(network).items() if "head" in self.protocol.model_plugin.parts(name)}
+            projection = {name: value for name, value in parameters_of(network).items() if "head" in self.protocol.model_plugin.parts(name)}
             fill(network, {**sent, **projection})
             batch = batch_of(self.protocol, data, norm, "train")
             visit = Visit(network, batch, received, mine, ask, rng, self.options.at(int(ask.options.get("round", 0))))
@@ -115,14 +116,14 @@ class Pretrain(FedAvg):
         return Answer({term.name: sums[term.name] for term in ask.layout}), None
 
     def _with_projection(self) -> nn.Module:
-        """Return a network whose last layer is the projection that all sites have in common."""
+        """Return a network whose last layer is the projection that all sites have in common; only what is sent is trained."""
         from wardround.learning.network import reproducible
 
         public = Stream.public(self.protocol.evaluation.seed).child("projection", self.phase)
         with reproducible(public):
             network = self.protocol.model_plugin.build(self.protocol.inputs, self.options.dimensions)
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_("head" not in self.protocol.model_plugin.parts(name))
+            parameter.requires_grad_(self.protocol.moves(name) and "head" not in self.protocol.model_plugin.parts(name))
         return network
 
     def train(self, visit: Visit) -> int:
@@ -158,12 +159,6 @@ class Pretrain(FedAvg):
 
     def _ended(self, arrays: Arrays, closed: int, stopped: str) -> Done:
         return Done(self.phase, closed, put_under("params", self.moving(under(arrays, "params"))), stopped)
-
-
-def _state(network: nn.Module) -> dict[str, np.ndarray]:
-    from wardround.learning.network import parameters_of
-
-    return parameters_of(network)
 
 
 def contrast(projected: Tensor, temperature: float) -> Tensor:
